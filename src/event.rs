@@ -1,0 +1,412 @@
+//! Events: as a caller gives them, and as the store gives them back.
+
+use std::fmt;
+use std::ops::Range;
+
+use crate::bytes::Bytes;
+use crate::error::{Error, Result};
+use crate::names::{self, EventId, MAX_TAGS, category_of};
+use crate::options::Limits;
+use crate::position::{Position, Timestamp, Version};
+
+/// The content type of JSON payloads.
+pub(crate) const JSON: &str = "application/json";
+/// The content type of payloads that say nothing else.
+pub(crate) const BINARY: &str = "application/octet-stream";
+
+/// An event to append.
+///
+/// Names, sizes and tags are checked when it is appended.
+///
+/// ```
+/// use annals::NewEvent;
+/// let event = NewEvent::new("OrderPlaced", r#"{"total":42}"#)
+///     .tag("customer:7")
+///     .correlation("request-1")
+///     .schema_version(2);
+/// assert_eq!(event.event_type(), "OrderPlaced");
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct NewEvent {
+    pub(crate) id: Option<EventId>,
+    pub(crate) event_type: String,
+    pub(crate) schema_version: u32,
+    pub(crate) content_type: String,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) correlation: Option<String>,
+    pub(crate) causation: Option<String>,
+    pub(crate) metadata: Vec<u8>,
+    pub(crate) data: Vec<u8>,
+}
+
+impl NewEvent {
+    /// An event of a type with bytes as its data.
+    pub fn new(event_type: impl Into<String>, data: impl Into<Vec<u8>>) -> Self {
+        Self {
+            id: None,
+            event_type: event_type.into(),
+            schema_version: 1,
+            content_type: BINARY.into(),
+            created_at: None,
+            tags: Vec::new(),
+            correlation: None,
+            causation: None,
+            metadata: Vec::new(),
+            data: data.into(),
+        }
+    }
+
+    /// An event of a type with a value as JSON as its data (feature `json`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Payload`] where the value cannot be written as JSON.
+    ///
+    /// ```
+    /// use annals::NewEvent;
+    /// let event = NewEvent::json("OrderPaid", &("cash", 42))?;
+    /// assert_eq!(event.data(), br#"["cash",42]"#);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    #[cfg(feature = "json")]
+    pub fn json<T>(event_type: impl Into<String>, data: &T) -> Result<Self>
+    where
+        T: serde::Serialize + ?Sized,
+    {
+        let data = serde_json::to_vec(data).map_err(|e| Error::Payload { why: e.to_string() })?;
+        Ok(Self::new(event_type, data).content_type(JSON))
+    }
+
+    /// Gives the event an id, which makes appending it safe to retry, for ever.
+    pub fn id(mut self, id: impl Into<EventId>) -> Self {
+        self.id = Some(id.into());
+        self
+    }
+
+    /// The id of the request or process that the event belongs to: 1 to 255 bytes.
+    pub fn correlation(mut self, id: impl Into<String>) -> Self {
+        self.correlation = Some(id.into());
+        self
+    }
+
+    /// The id of what caused the event: 1 to 255 bytes.
+    pub fn causation(mut self, id: impl Into<String>) -> Self {
+        self.causation = Some(id.into());
+        self
+    }
+
+    /// Adds a tag: 1 to 255 bytes, by convention `key:value`. At most 64; one given twice counts
+    /// once.
+    pub fn tag(mut self, tag: impl Into<String>) -> Self {
+        let tag = tag.into();
+        if !self.tags.contains(&tag) {
+            self.tags.push(tag);
+        }
+        self
+    }
+
+    /// Adds tags, as [`NewEvent::tag`] does one.
+    pub fn tags<T: Into<String>>(self, tags: impl IntoIterator<Item = T>) -> Self {
+        tags.into_iter().fold(self, Self::tag)
+    }
+
+    /// Bytes about the event that are not its data; by convention JSON.
+    pub fn metadata(mut self, metadata: impl Into<Vec<u8>>) -> Self {
+        self.metadata = metadata.into();
+        self
+    }
+
+    /// A value as JSON as the metadata (feature `json`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Payload`] where the value cannot be written as JSON.
+    #[cfg(feature = "json")]
+    pub fn metadata_json<T: serde::Serialize + ?Sized>(self, metadata: &T) -> Result<Self> {
+        let bytes =
+            serde_json::to_vec(metadata).map_err(|e| Error::Payload { why: e.to_string() })?;
+        Ok(self.metadata(bytes))
+    }
+
+    /// The version of the data's schema; 1 unless given.
+    pub fn schema_version(mut self, version: u32) -> Self {
+        self.schema_version = version;
+        self
+    }
+
+    /// When the event happened, where that is not when it is stored: history keeps its dates.
+    pub fn created_at(mut self, time: impl Into<Timestamp>) -> Self {
+        self.created_at = Some(time.into());
+        self
+    }
+
+    /// What the data is: a media type of 1 to 255 bytes. `application/octet-stream` unless given.
+    pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
+        self.content_type = content_type.into();
+        self
+    }
+
+    /// The event type.
+    pub fn event_type(&self) -> &str {
+        &self.event_type
+    }
+
+    /// The data.
+    pub fn data(&self) -> &[u8] {
+        &self.data
+    }
+
+    /// Checks everything about the event that does not depend on where it goes.
+    pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
+        names::check_event_type(&self.event_type)?;
+        names::check_label("content type", &self.content_type)?;
+        for (what, label) in
+            [("correlation id", &self.correlation), ("causation id", &self.causation)]
+        {
+            if let Some(label) = label {
+                names::check_label(what, label)?;
+            }
+        }
+        if self.tags.len() > MAX_TAGS {
+            let found = self.tags.len() as u64;
+            return Err(Error::limit("tags of an event", MAX_TAGS as u64, found));
+        }
+        for tag in &self.tags {
+            names::check_label("tag", tag)?;
+        }
+        if self.id.is_some_and(|id| id.is_nil()) {
+            return Err(Error::InvalidName {
+                what: "event id",
+                name: EventId::from_bytes([0; 16]).to_string(),
+                why: "the nil UUID is not an id",
+            });
+        }
+        let bytes = self.data.len() as u64 + self.metadata.len() as u64;
+        if bytes > limits.event_bytes {
+            return Err(Error::limit("bytes of an event", limits.event_bytes, bytes));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for NewEvent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        // Payloads do not belong into logs.
+        f.debug_struct("NewEvent")
+            .field("event_type", &self.event_type)
+            .field("id", &self.id)
+            .field("data_bytes", &self.data.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A range inside the bytes of a frame.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Span {
+    pub(crate) start: u32,
+    pub(crate) len: u32,
+}
+
+impl Span {
+    pub(crate) const fn range(self) -> Range<usize> {
+        self.start as usize..self.start as usize + self.len as usize
+    }
+}
+
+/// The places of an event's parts inside the bytes of its frame. The decoder has checked that the
+/// spans lie inside, and that those of names hold UTF-8.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Parts {
+    pub(crate) event_type: Span,
+    pub(crate) content_type: Span,
+    pub(crate) correlation: Span,
+    pub(crate) causation: Span,
+    /// Each tag is a length byte and its text.
+    pub(crate) tags: Span,
+    pub(crate) metadata: Span,
+    pub(crate) data: Span,
+    pub(crate) json: bool,
+    pub(crate) schema_version: u32,
+    pub(crate) created_at: Option<Timestamp>,
+    pub(crate) id: Option<EventId>,
+}
+
+/// A stored event: owned, `'static`, and cheap to clone. Its bytes are not copied; they are a
+/// counted range of the segment's map (or of a buffer), which stays alive as long as the event.
+///
+/// ```
+/// use annals::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::in_memory()?;
+/// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("OrderPlaced", "{}")])?;
+/// let event = store.read_all().into_iter().next().unwrap()?;
+/// assert_eq!((event.stream(), event.version().0), ("Order-1", 1));
+/// assert_eq!((event.event_type(), event.data()), ("OrderPlaced", &b"{}"[..]));
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Event {
+    pub(crate) frame: Bytes,
+    pub(crate) stream: Span,
+    pub(crate) parts: Parts,
+    pub(crate) position: Position,
+    pub(crate) version: Version,
+    pub(crate) committed_at: Timestamp,
+    /// The salt of its segment, from which an assigned id is computed.
+    pub(crate) salt: [u8; 16],
+}
+
+impl Event {
+    /// Its place in the log.
+    pub const fn position(&self) -> Position {
+        self.position
+    }
+
+    /// Its place in its stream.
+    pub const fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The name of its stream.
+    pub fn stream(&self) -> &str {
+        self.text(self.stream)
+    }
+
+    /// The category of its stream.
+    pub fn category(&self) -> &str {
+        category_of(self.stream())
+    }
+
+    /// Its id: the caller's, or the one that the store assigned.
+    pub fn id(&self) -> EventId {
+        self.parts.id.unwrap_or_else(|| EventId::assigned(self.position, &self.salt))
+    }
+
+    /// Whether the id was given by the caller (and not assigned by the store).
+    pub const fn has_given_id(&self) -> bool {
+        self.parts.id.is_some()
+    }
+
+    /// Its type.
+    pub fn event_type(&self) -> &str {
+        self.text(self.parts.event_type)
+    }
+
+    /// The version of the schema of its data.
+    pub const fn schema_version(&self) -> u32 {
+        self.parts.schema_version
+    }
+
+    /// When it happened: the time that the caller gave, else the time of its commit.
+    pub fn created_at(&self) -> Timestamp {
+        self.parts.created_at.unwrap_or(self.committed_at)
+    }
+
+    /// When it was committed, by the store's clock, which never goes backwards.
+    pub const fn committed_at(&self) -> Timestamp {
+        self.committed_at
+    }
+
+    /// The media type of the data.
+    pub fn content_type(&self) -> &str {
+        if self.parts.json {
+            JSON
+        } else if self.parts.content_type.len == 0 {
+            BINARY
+        } else {
+            self.text(self.parts.content_type)
+        }
+    }
+
+    /// The id of the request or process that it belongs to.
+    pub fn correlation_id(&self) -> Option<&str> {
+        let span = self.parts.correlation;
+        (span.len > 0).then(|| self.text(span))
+    }
+
+    /// The id of what caused it.
+    pub fn causation_id(&self) -> Option<&str> {
+        let span = self.parts.causation;
+        (span.len > 0).then(|| self.text(span))
+    }
+
+    /// Its tags, in the order in which they were given.
+    pub fn tags(&self) -> impl Iterator<Item = &str> {
+        let mut rest = self.bytes(self.parts.tags);
+        std::iter::from_fn(move || {
+            let (len, behind) = rest.split_first()?;
+            let (tag, next) = behind.split_at_checked(usize::from(*len))?;
+            rest = next;
+            str::from_utf8(tag).ok()
+        })
+    }
+
+    /// Its metadata; empty where none was given.
+    pub fn metadata(&self) -> &[u8] {
+        self.bytes(self.parts.metadata)
+    }
+
+    /// Its data.
+    pub fn data(&self) -> &[u8] {
+        self.bytes(self.parts.data)
+    }
+
+    /// Its data, read as JSON (feature `json`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Payload`] where the data is not JSON of that shape.
+    #[cfg(feature = "json")]
+    pub fn json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_slice(self.data()).map_err(|e| self.payload_error(&e))
+    }
+
+    /// Its metadata, read as JSON (feature `json`).
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Payload`] where the metadata is not JSON of that shape.
+    #[cfg(feature = "json")]
+    pub fn metadata_json<'a, T: serde::Deserialize<'a>>(&'a self) -> Result<T> {
+        serde_json::from_slice(self.metadata()).map_err(|e| self.payload_error(&e))
+    }
+
+    #[cfg(feature = "json")]
+    fn payload_error(&self, e: &serde_json::Error) -> Error {
+        Error::Payload { why: format!("event at position {}: {e}", self.position) }
+    }
+
+    fn bytes(&self, span: Span) -> &[u8] {
+        self.frame.as_slice().get(span.range()).unwrap_or_default()
+    }
+
+    fn text(&self, span: Span) -> &str {
+        str::from_utf8(self.bytes(span)).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Event")
+            .field("position", &self.position)
+            .field("stream", &self.stream())
+            .field("version", &self.version)
+            .field("event_type", &self.event_type())
+            .field("id", &self.id())
+            .field("data_bytes", &self.data().len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The result of an append: where its last event stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Appended {
+    /// The version of the append's last event in its stream.
+    pub version: Version,
+    /// The position of the append's last event.
+    pub position: Position,
+    /// The events were there already, from an earlier attempt with the same ids; nothing was
+    /// written now.
+    pub deduplicated: bool,
+}

@@ -1,0 +1,235 @@
+//! The entry of one event inside a frame.
+//!
+//! Its checksum stands in the frame's head, which ties it to its place; see `frame`.
+
+use super::Invalid;
+use super::codec::{Cursor, Put};
+use crate::event::{BINARY, JSON, NewEvent, Parts, Span};
+use crate::names::EventId;
+use crate::position::Timestamp;
+
+/// Which optional fields an entry has, in the order in which they follow the fixed bytes.
+mod flag {
+    pub(super) const ID: u16 = 1 << 0;
+    pub(super) const CREATED_AT: u16 = 1 << 1;
+    pub(super) const SCHEMA_VERSION: u16 = 1 << 2;
+    pub(super) const CONTENT_TYPE: u16 = 1 << 3;
+    pub(super) const CORRELATION: u16 = 1 << 4;
+    pub(super) const CAUSATION: u16 = 1 << 5;
+    pub(super) const TAGS: u16 = 1 << 6;
+    pub(super) const METADATA: u16 = 1 << 7;
+    /// The data is JSON; has no field.
+    pub(super) const JSON: u16 = 1 << 8;
+    /// All that this version knows. Encrypted and redacted entries will have flags of their own.
+    pub(super) const KNOWN: u16 = (1 << 9) - 1;
+}
+
+/// Appends the entry of an event, with the id that it is to carry, if any. The event was checked.
+pub(crate) fn put_entry(out: &mut Vec<u8>, event: &NewEvent, id: Option<EventId>) {
+    let content_type = match event.content_type.as_str() {
+        JSON | BINARY => "",
+        other => other,
+    };
+    let correlation = event.correlation.as_deref().unwrap_or_default();
+    let causation = event.causation.as_deref().unwrap_or_default();
+    let flags = [
+        (flag::ID, id.is_some()),
+        (flag::CREATED_AT, event.created_at.is_some()),
+        (flag::SCHEMA_VERSION, event.schema_version != 1),
+        (flag::CONTENT_TYPE, !content_type.is_empty()),
+        (flag::CORRELATION, !correlation.is_empty()),
+        (flag::CAUSATION, !causation.is_empty()),
+        (flag::TAGS, !event.tags.is_empty()),
+        (flag::METADATA, !event.metadata.is_empty()),
+        (flag::JSON, event.content_type == JSON),
+    ]
+    .into_iter()
+    .fold(0, |flags, (bit, set)| if set { flags | bit } else { flags });
+
+    out.put_u16(flags);
+    put_text(out, &event.event_type);
+    if let Some(id) = id {
+        out.put(id.as_bytes());
+    }
+    if let Some(time) = event.created_at {
+        out.put_i64(time.as_micros());
+    }
+    if flags & flag::SCHEMA_VERSION != 0 {
+        out.put_u32(event.schema_version);
+    }
+    for text in [content_type, correlation, causation] {
+        if !text.is_empty() {
+            put_text(out, text);
+        }
+    }
+    if flags & flag::TAGS != 0 {
+        let bytes: usize = event.tags.iter().map(|tag| 1 + tag.len()).sum();
+        out.put_u16(u16::try_from(bytes).unwrap_or(u16::MAX));
+        for tag in &event.tags {
+            put_text(out, tag);
+        }
+    }
+    if flags & flag::METADATA != 0 {
+        out.put_u32(u32::try_from(event.metadata.len()).unwrap_or(u32::MAX));
+        out.put(&event.metadata);
+    }
+    out.put(&event.data);
+}
+
+/// A text of at most 255 bytes behind its length.
+fn put_text(out: &mut Vec<u8>, text: &str) {
+    out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.put(text.as_bytes());
+}
+
+/// Reads an entry whose checksum has been verified. The spans count from the start of the frame,
+/// in which the entry begins at `start`.
+pub(crate) fn parts(entry: &[u8], start: u32) -> Result<Parts, Invalid> {
+    let mut reader = Reader { cursor: Cursor::new(entry), bytes: entry, start };
+    let flags = reader.cursor.u16().ok_or_else(cut)?;
+    if flags & !flag::KNOWN != 0 {
+        return Err(Invalid::unsupported(
+            "entries with known flags",
+            format!("entry flags {flags:#x}"),
+        ));
+    }
+    let has = |bit: u16| flags & bit != 0;
+    let mut parts = Parts {
+        json: has(flag::JSON),
+        schema_version: 1,
+        event_type: reader.text()?,
+        ..Parts::default()
+    };
+    if has(flag::ID) {
+        parts.id = Some(EventId::from_bytes(reader.cursor.array().ok_or_else(cut)?));
+    }
+    if has(flag::CREATED_AT) {
+        let micros = reader.cursor.i64().ok_or_else(cut)?;
+        parts.created_at = Some(Timestamp::from_micros(micros));
+    }
+    if has(flag::SCHEMA_VERSION) {
+        parts.schema_version = reader.cursor.u32().ok_or_else(cut)?;
+    }
+    if has(flag::CONTENT_TYPE) {
+        parts.content_type = reader.text()?;
+    }
+    if has(flag::CORRELATION) {
+        parts.correlation = reader.text()?;
+    }
+    if has(flag::CAUSATION) {
+        parts.causation = reader.text()?;
+    }
+    if has(flag::TAGS) {
+        let len = reader.cursor.u16().ok_or_else(cut)?;
+        parts.tags = reader.tags(u32::from(len))?;
+    }
+    if has(flag::METADATA) {
+        let len = reader.cursor.u32().ok_or_else(cut)?;
+        parts.metadata = reader.span(len)?;
+    }
+    let rest = entry.len() - reader.cursor.offset();
+    parts.data = reader.span(u32::try_from(rest).map_err(|_| cut())?)?;
+    Ok(parts)
+}
+
+fn cut() -> Invalid {
+    Invalid::new("a whole event entry", "one that ends inside a field")
+}
+
+struct Reader<'a> {
+    cursor: Cursor<'a>,
+    bytes: &'a [u8],
+    start: u32,
+}
+
+impl Reader<'_> {
+    fn span(&mut self, len: u32) -> Result<Span, Invalid> {
+        let at = u32::try_from(self.cursor.offset()).map_err(|_| cut())?;
+        self.cursor.take(len as usize).ok_or_else(cut)?;
+        Ok(Span { start: self.start.checked_add(at).ok_or_else(cut)?, len })
+    }
+
+    fn text(&mut self) -> Result<Span, Invalid> {
+        let len = self.cursor.u8().ok_or_else(cut)?;
+        let at = self.cursor.offset();
+        let span = self.span(u32::from(len))?;
+        let text = self.bytes.get(at..at + usize::from(len)).ok_or_else(cut)?;
+        if len == 0 || str::from_utf8(text).is_err() {
+            return Err(Invalid::new("a name in UTF-8", "none"));
+        }
+        Ok(span)
+    }
+
+    fn tags(&mut self, len: u32) -> Result<Span, Invalid> {
+        let at = self.cursor.offset();
+        let end = at.checked_add(len as usize).ok_or_else(cut)?;
+        let first = u32::try_from(at).ok().and_then(|at| self.start.checked_add(at));
+        while self.cursor.offset() < end {
+            self.text()?;
+        }
+        if self.cursor.offset() != end {
+            return Err(cut());
+        }
+        Ok(Span { start: first.ok_or_else(cut)?, len })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn full() -> NewEvent {
+        NewEvent::new("OrderPlaced", "{}")
+            .content_type("text/plain")
+            .schema_version(7)
+            .created_at(Timestamp::from_micros(-5))
+            .correlation("c")
+            .causation("d")
+            .tags(["a:1", "b:2"])
+            .metadata("m")
+    }
+
+    #[test]
+    fn the_bytes_of_an_entry_are_locked() {
+        let mut out = Vec::new();
+        put_entry(&mut out, &full(), Some(EventId::from_bytes([9; 16])));
+        let mut expected = vec![0xff, 0x00, 11];
+        expected.extend_from_slice(b"OrderPlaced");
+        expected.extend_from_slice(&[9; 16]);
+        expected.extend_from_slice(&[0xfb, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+        expected.extend_from_slice(&[7, 0, 0, 0]);
+        expected.extend_from_slice(b"\x0atext/plain\x01c\x01d\x08\x00\x03a:1\x03b:2");
+        expected.extend_from_slice(b"\x01\x00\x00\x00m{}");
+        assert_eq!(out, expected);
+
+        out.clear();
+        put_entry(&mut out, &NewEvent::new("A", "xy").content_type(JSON), None);
+        assert_eq!(out, b"\x00\x01\x01Axy");
+    }
+
+    #[test]
+    fn parts_lie_where_they_were_put() {
+        let mut frame = vec![0; 100];
+        put_entry(&mut frame, &full(), None);
+        let found = parts(&frame[100..], 100).unwrap();
+        assert_eq!(&frame[found.event_type.range()], b"OrderPlaced");
+        assert_eq!(&frame[found.content_type.range()], b"text/plain");
+        assert_eq!(&frame[found.tags.range()], b"\x03a:1\x03b:2");
+        assert_eq!(&frame[found.metadata.range()], b"m");
+        assert_eq!(&frame[found.data.range()], b"{}");
+        assert_eq!((found.schema_version, found.id), (7, None));
+        assert_eq!(found.created_at, Some(Timestamp::from_micros(-5)));
+    }
+
+    #[test]
+    fn entries_cut_anywhere_before_the_data_are_refused() {
+        let mut entry = Vec::new();
+        put_entry(&mut entry, &full(), None);
+        let data_at = entry.len() - 2;
+        for len in 0..data_at {
+            assert!(parts(&entry[..len], 0).is_err(), "{len} bytes");
+        }
+        assert!(parts(&[0, 0x80, 1, b'A'], 0).unwrap_err().unsupported);
+        assert!(parts(&[0, 0, 1, 0xff], 0).is_err(), "not UTF-8");
+    }
+}

@@ -1,0 +1,115 @@
+//! The names of a store's files: the only place that builds or parses one.
+
+use std::fmt;
+
+pub(crate) const STORE: &str = "STORE";
+pub(crate) const LOCK: &str = "LOCK";
+pub(crate) const LOG: &str = "log";
+/// What an atomic replacement leaves behind when it is interrupted.
+pub(crate) const TEMPORARY: &str = ".tmp";
+
+const DIRECTORY: &str = "directory-";
+const ORDINAL_DIGITS: usize = 10;
+
+/// A file of `log/`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum LogFile {
+    Segment { ordinal: u32, generation: u32 },
+    SealedIndex { ordinal: u32, generation: u32 },
+    IndexCheckpoint { ordinal: u32, generation: u32 },
+    IdRun { first: u32, last: u32 },
+}
+
+impl LogFile {
+    /// Reads the name of a file in `log/`; `None` for any other name.
+    pub(crate) fn parse(name: &str) -> Option<Self> {
+        let (stem, extension) = name.rsplit_once('.')?;
+        if extension == "ids" {
+            let (first, last) = stem.split_once('-')?;
+            return Some(Self::IdRun { first: ordinal(first)?, last: ordinal(last)? })
+                .filter(|file| file.to_string() == name);
+        }
+        let (number, generation) = stem.split_once('.')?;
+        let (ordinal, generation) = (ordinal(number)?, generation.parse().ok()?);
+        let file = match extension {
+            "seg" => Self::Segment { ordinal, generation },
+            "idx" => Self::SealedIndex { ordinal, generation },
+            "part" => Self::IndexCheckpoint { ordinal, generation },
+            _ => return None,
+        };
+        // `+1`, `01` and the like parse as numbers but are no names of ours.
+        (file.to_string() == name).then_some(file)
+    }
+
+    /// The name from the store's directory.
+    pub(crate) fn path(self) -> String {
+        format!("{LOG}/{self}")
+    }
+}
+
+impl fmt::Display for LogFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Segment { ordinal, generation } => write!(f, "{ordinal:010}.{generation}.seg"),
+            Self::SealedIndex { ordinal, generation } => {
+                write!(f, "{ordinal:010}.{generation}.idx")
+            }
+            Self::IndexCheckpoint { ordinal, generation } => {
+                write!(f, "{ordinal:010}.{generation}.part")
+            }
+            Self::IdRun { first, last } => write!(f, "{first:010}-{last:010}.ids"),
+        }
+    }
+}
+
+fn ordinal(digits: &str) -> Option<u32> {
+    (digits.len() == ORDINAL_DIGITS).then(|| digits.parse().ok()).flatten().filter(|n| *n > 0)
+}
+
+/// The name of the n-th stream directory.
+pub(crate) fn directory(number: u32) -> String {
+    format!("{DIRECTORY}{number}")
+}
+
+/// The number of a stream directory; `None` for any other name.
+pub(crate) fn parse_directory(name: &str) -> Option<u32> {
+    let number = name.strip_prefix(DIRECTORY)?.parse().ok()?;
+    (directory(number) == name).then_some(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_come_back_and_others_are_refused() {
+        for file in [
+            LogFile::Segment { ordinal: 1, generation: 0 },
+            LogFile::SealedIndex { ordinal: u32::MAX, generation: 3 },
+            LogFile::IndexCheckpoint { ordinal: 42, generation: 0 },
+            LogFile::IdRun { first: 1, last: 8 },
+        ] {
+            assert_eq!(LogFile::parse(&file.to_string()), Some(file));
+        }
+        for other in [
+            "",
+            ".seg",
+            "1.0.seg",
+            "0000000000.0.seg",
+            "0000000001.0.log",
+            "0000000001.seg",
+            "+000000001.0.seg",
+            "0000000001.00.seg",
+            "0000000001.0.seg.tmp",
+            "9999999999.0.seg",
+            "0000000001-8.ids",
+            "../../x.0.seg",
+        ] {
+            assert_eq!(LogFile::parse(other), None, "{other}");
+        }
+        assert_eq!(parse_directory(&directory(7)), Some(7));
+        for other in ["directory-", "directory-07", "directory-x", "directory-1.tmp"] {
+            assert_eq!(parse_directory(other), None, "{other}");
+        }
+    }
+}

@@ -1,0 +1,236 @@
+//! Sorted runs of event ids: from the hash of an id to the place of its event.
+//!
+//! An entry is the hash without the bits that its bucket implies, and the event's number in the
+//! run, packed together: about 6.5 bytes. A hash only proposes a place; the event there decides.
+
+use super::codec::{Cursor, Put, u32_at};
+use super::packed::{MAX_WIDTH, packed_at, packed_bytes, put_packed, width_of};
+
+/// The bits of an id's hash that a run keeps: a run of a billion ids proposes a wrong place for
+/// one absent id in 70,000.
+pub(crate) const HASH_BITS: u32 = 46;
+/// Entries that share a bucket, on average.
+const PER_BUCKET: u64 = 16;
+
+/// How a run is laid out: buckets (`u32` each, one more than there are), then packed entries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdLayout {
+    pub(crate) ids: u64,
+    /// How many bits of the hash choose the bucket.
+    bucket_bits: u32,
+    /// How many bits an event's number takes.
+    event_bits: u32,
+}
+
+impl IdLayout {
+    /// The layout of a run of `ids` ids over `events` events.
+    pub(crate) fn new(ids: u64, events: u64) -> Self {
+        let event_bits = width_of(events).max(1);
+        // Buckets must take enough bits for the rest of the hash to fit beside the event.
+        let least = (HASH_BITS + event_bits).saturating_sub(MAX_WIDTH);
+        let bucket_bits = width_of(ids / PER_BUCKET).clamp(least, HASH_BITS);
+        Self { ids, bucket_bits, event_bits }
+    }
+
+    const fn rest_bits(self) -> u32 {
+        HASH_BITS - self.bucket_bits
+    }
+
+    const fn width(self) -> u32 {
+        self.rest_bits() + self.event_bits
+    }
+
+    const fn bucket_bytes(self) -> usize {
+        ((1 << self.bucket_bits) + 1) * 4
+    }
+
+    /// The bytes of the whole run.
+    pub(crate) fn bytes(self) -> Option<u64> {
+        let ids = usize::try_from(self.ids).ok()?;
+        Some((self.bucket_bytes() + packed_bytes(self.width(), ids)) as u64)
+    }
+
+    /// The bytes of the buckets of a hash's bucket: its start and its end.
+    pub(crate) fn bucket_range(self, hash: u64) -> std::ops::Range<usize> {
+        let at = self.bucket(hash) * 4;
+        at..at + 8
+    }
+
+    fn bucket(self, hash: u64) -> usize {
+        usize::try_from(kept(hash) >> self.rest_bits()).unwrap_or(usize::MAX)
+    }
+
+    /// The entries of a bucket, from the bytes of [`IdLayout::bucket_range`].
+    pub(crate) fn bucket_entries(self, bucket: &[u8]) -> Option<std::ops::Range<usize>> {
+        let (start, end) = (u32_at(bucket, 0)?, u32_at(bucket, 4)?);
+        (start <= end && u64::from(end) <= self.ids).then_some(start as usize..end as usize)
+    }
+
+    /// The bytes that hold some entries (and a few before the first).
+    pub(crate) fn entries_range(self, entries: &std::ops::Range<usize>) -> std::ops::Range<usize> {
+        let bit = |index: usize| index * self.width() as usize;
+        let packed = self.bucket_bytes();
+        packed + bit(entries.start) / 8..packed + bit(entries.end).div_ceil(8) + 8
+    }
+
+    /// The numbers of the events that may have an id, from the bytes of its bucket's entries.
+    pub(crate) fn matches(
+        self,
+        bytes: &[u8],
+        entries: &std::ops::Range<usize>,
+        hash: u64,
+    ) -> impl Iterator<Item = u64> {
+        let wanted = kept(hash) & ((1 << self.rest_bits()) - 1);
+        self.decode(bytes, entries).filter(move |(rest, _)| *rest == wanted).map(|(_, event)| event)
+    }
+
+    /// Hash remainders and events of entries, from the bytes of [`IdLayout::entries_range`].
+    fn decode(
+        self,
+        bytes: &[u8],
+        entries: &std::ops::Range<usize>,
+    ) -> impl Iterator<Item = (u64, u64)> {
+        // `bytes` begin with the byte that holds the first entry's first bit.
+        let width = self.width();
+        let skipped = entries.start * width as usize % 8;
+        let event_bits = self.event_bits;
+        (0..entries.len()).map_while(move |index| {
+            let bit = skipped + index * width as usize;
+            let word = Cursor::at(bytes, bit / 8).u64()?;
+            let number = word >> (bit % 8) & ((1 << width) - 1);
+            Some((number >> event_bits, number & ((1 << event_bits) - 1)))
+        })
+    }
+
+    /// All entries of a whole run, as (kept hash, event), in order of the hash.
+    pub(crate) fn all(self, run: &[u8]) -> impl Iterator<Item = (u64, u64)> {
+        let packed = run.get(self.bucket_bytes()..).unwrap_or_default();
+        let mut bucket = 0_usize;
+        (0..usize::try_from(self.ids).unwrap_or(0)).map_while(move |index| {
+            while u32_at(run, (bucket + 1) * 4)? as usize <= index {
+                bucket += 1;
+            }
+            let number = packed_at(packed, self.width(), index)?;
+            let rest = number >> self.event_bits;
+            let hash = (bucket as u64) << self.rest_bits() | rest;
+            Some((hash, number & ((1 << self.event_bits) - 1)))
+        })
+    }
+}
+
+/// The bits of a hash that a run keeps.
+pub(crate) const fn kept(hash: u64) -> u64 {
+    hash >> (u64::BITS - HASH_BITS)
+}
+
+/// Appends a run: `entries` are (kept hash, event), sorted.
+pub(crate) fn put_run(out: &mut Vec<u8>, layout: IdLayout, entries: &[(u64, u64)]) {
+    let mut next = 0;
+    for bucket in 0..=1_u64 << layout.bucket_bits {
+        while entries.get(next).is_some_and(|(hash, _)| hash >> layout.rest_bits() < bucket) {
+            next += 1;
+        }
+        out.put_u32(u32::try_from(next).unwrap_or(u32::MAX));
+    }
+    let rest = |hash: u64| hash & ((1 << layout.rest_bits()) - 1);
+    let packed = entries.iter().map(|(hash, event)| rest(*hash) << layout.event_bits | event);
+    put_packed(out, layout.width(), packed);
+}
+
+/// The footer of an id run file: which segments it covers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IdRunFooter {
+    pub(crate) store: [u8; 16],
+    pub(crate) first_segment: u32,
+    pub(crate) last_segment: u32,
+    /// The salts of the first and the last segment, which are their identities.
+    pub(crate) first_salt: [u8; 16],
+    pub(crate) last_salt: [u8; 16],
+    /// The position of the first event, which the entries count from.
+    pub(crate) base: u64,
+    pub(crate) events: u64,
+    pub(crate) ids: u64,
+}
+
+impl IdRunFooter {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put(&self.store);
+        out.put_u32(self.first_segment);
+        out.put_u32(self.last_segment);
+        out.put(&self.first_salt);
+        out.put(&self.last_salt);
+        out.put_u64(self.base);
+        out.put_u64(self.events);
+        out.put_u64(self.ids);
+        out
+    }
+
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut c = Cursor::new(bytes);
+        Some(Self {
+            store: c.array()?,
+            first_segment: c.u32()?,
+            last_segment: c.u32()?,
+            first_salt: c.array()?,
+            last_salt: c.array()?,
+            base: c.u64()?,
+            events: c.u64()?,
+            ids: c.u64()?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hash_of(n: u64) -> u64 {
+        n.wrapping_mul(0x9e37_79b9_7f4a_7c15)
+    }
+
+    #[test]
+    fn runs_of_every_size_find_their_ids() {
+        for count in [0_u64, 1, 15, 16, 17, 1000] {
+            let mut entries: Vec<(u64, u64)> = (0..count).map(|n| (kept(hash_of(n)), n)).collect();
+            entries.sort_unstable();
+            let layout = IdLayout::new(count, count);
+            let mut bytes = Vec::new();
+            put_run(&mut bytes, layout, &entries);
+            assert_eq!(Some(bytes.len() as u64), layout.bytes());
+            assert!(layout.all(&bytes).eq(entries.iter().copied()));
+            let find = |hash: u64| {
+                let range = layout.bucket_entries(&bytes[layout.bucket_range(hash)]).unwrap();
+                let entries = &bytes[layout.entries_range(&range)];
+                layout.matches(entries, &range, hash).collect::<Vec<_>>()
+            };
+            for n in 0..count {
+                assert_eq!(find(hash_of(n)), [n]);
+            }
+            assert!(find(hash_of(count + 7)).is_empty());
+        }
+    }
+
+    #[test]
+    fn layouts_of_any_size_fit_a_word() {
+        for exponent in 0..40 {
+            let layout = IdLayout::new(1 << exponent, 1 << exponent);
+            assert!(layout.width() <= MAX_WIDTH, "2^{exponent} ids");
+        }
+    }
+
+    #[test]
+    fn footers_come_back() {
+        let footer = IdRunFooter {
+            store: [1; 16],
+            first_segment: 2,
+            last_segment: 3,
+            first_salt: [4; 16],
+            last_salt: [5; 16],
+            base: 6,
+            events: 7,
+            ids: 8,
+        };
+        assert_eq!(IdRunFooter::decode(&footer.encode()), Some(footer));
+    }
+}

@@ -1,0 +1,391 @@
+//! The index of a segment: columns over its events, and the postings of its streams.
+//!
+//! The same layout serves a sealed segment (`.idx`) and the committed part of the active one
+//! (`.part`, the index checkpoint). Everything in it can be built again from the segment.
+
+use super::codec::{Cursor, Put, u32_at, u64_at};
+use super::segment::Chain;
+use crate::position::Timestamp;
+
+/// Frame offsets are kept relative to the first of each run of this many events.
+pub(crate) const OFFSET_RUN: usize = 128;
+/// Times and the sets of types and categories are summed up for each run of this many events.
+pub(crate) const ZONE_EVENTS: u32 = 1024;
+/// Posting lists have a way in at each multiple of this many entries.
+pub(crate) const POSTING_RUN: usize = 128;
+/// A term: the hash of a stream's name and where its posting list begins.
+pub(crate) const TERM_BYTES: usize = 12;
+const ZONE_BYTES: usize = 32;
+
+/// A range of the body.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Section {
+    pub(crate) at: u64,
+    pub(crate) len: u64,
+}
+
+/// What the footer says: which part of the log is indexed, and where each column lies.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct SealedFooter {
+    pub(crate) store: [u8; 16],
+    /// The salt of the segment, which is its identity.
+    pub(crate) salt: [u8; 16],
+    pub(crate) ordinal: u32,
+    pub(crate) generation: u32,
+    pub(crate) base: u64,
+    pub(crate) events: u32,
+    pub(crate) frames: u32,
+    /// The end of the last frame that is indexed, its head checksum, and the digest up to it.
+    pub(crate) end: u32,
+    pub(crate) last_crc: u32,
+    pub(crate) chain: Chain,
+    pub(crate) first_time: Timestamp,
+    pub(crate) last_time: Timestamp,
+    pub(crate) terms: u32,
+    pub(crate) types: u32,
+    pub(crate) categories: u32,
+    pub(crate) ids: u32,
+    /// Bits of each number in the packed columns.
+    pub(crate) offset_width: u8,
+    pub(crate) type_width: u8,
+    pub(crate) category_width: u8,
+    pub(crate) sections: Sections,
+}
+
+/// Where each column lies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Sections {
+    /// `u32` for each run of events: the offset of the first one's frame, in units of 4 bytes.
+    pub(crate) offset_bases: Section,
+    /// For each event the offset of its frame less its run's base, in units of 4 bytes.
+    pub(crate) offsets: Section,
+    pub(crate) types: Section,
+    pub(crate) categories: Section,
+    pub(crate) zones: Section,
+    pub(crate) names: Section,
+    pub(crate) terms: Section,
+    pub(crate) postings: Section,
+    /// Given ids, as in an id run; see `idruns`.
+    pub(crate) ids: Section,
+}
+
+impl Sections {
+    fn all(&self) -> [Section; 9] {
+        [
+            self.offset_bases,
+            self.offsets,
+            self.types,
+            self.categories,
+            self.zones,
+            self.names,
+            self.terms,
+            self.postings,
+            self.ids,
+        ]
+    }
+}
+
+impl SealedFooter {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::new();
+        out.put(&self.store);
+        out.put(&self.salt);
+        out.put_u32(self.ordinal);
+        out.put_u32(self.generation);
+        out.put_u64(self.base);
+        out.put_u32(self.events);
+        out.put_u32(self.frames);
+        out.put_u32(self.end);
+        out.put_u32(self.last_crc);
+        out.put_u64(self.chain.0);
+        out.put_i64(self.first_time.as_micros());
+        out.put_i64(self.last_time.as_micros());
+        out.put_u32(self.terms);
+        out.put_u32(self.types);
+        out.put_u32(self.categories);
+        out.put_u32(self.ids);
+        out.put(&[self.offset_width, self.type_width, self.category_width, 0]);
+        let sections = self.sections.all();
+        out.put_u32(u32::try_from(sections.len()).unwrap_or(0));
+        for section in sections {
+            out.put_u64(section.at);
+            out.put_u64(section.len);
+        }
+        out
+    }
+
+    /// Reads a footer whose blocks were verified; `None` where it is not one.
+    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+        let mut c = Cursor::new(bytes);
+        let mut footer = Self {
+            store: c.array()?,
+            salt: c.array()?,
+            ordinal: c.u32()?,
+            generation: c.u32()?,
+            base: c.u64()?,
+            events: c.u32()?,
+            frames: c.u32()?,
+            end: c.u32()?,
+            last_crc: c.u32()?,
+            chain: Chain(c.u64()?),
+            first_time: Timestamp::from_micros(c.i64()?),
+            last_time: Timestamp::from_micros(c.i64()?),
+            terms: c.u32()?,
+            types: c.u32()?,
+            categories: c.u32()?,
+            ids: c.u32()?,
+            offset_width: c.u8()?,
+            type_width: c.u8()?,
+            category_width: c.u8()?,
+            sections: Sections::default(),
+        };
+        c.u8()?;
+        // Later versions may add sections behind these.
+        if c.u32()? < 9 {
+            return None;
+        }
+        let mut section = || Some(Section { at: c.u64()?, len: c.u64()? });
+        footer.sections = Sections {
+            offset_bases: section()?,
+            offsets: section()?,
+            types: section()?,
+            categories: section()?,
+            zones: section()?,
+            names: section()?,
+            terms: section()?,
+            postings: section()?,
+            ids: section()?,
+        };
+        Some(footer)
+    }
+}
+
+/// What is known of the events of a zone, to pass over it unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Zone {
+    pub(crate) earliest: Timestamp,
+    pub(crate) latest: Timestamp,
+    /// Bit `id % 64` is set for each type, and for each category, that occurs.
+    pub(crate) types: u64,
+    pub(crate) categories: u64,
+}
+
+impl Zone {
+    /// The zone of no event.
+    pub(crate) const EMPTY: Self = Self {
+        earliest: Timestamp::from_micros(i64::MAX),
+        latest: Timestamp::from_micros(i64::MIN),
+        types: 0,
+        categories: 0,
+    };
+
+    pub(crate) fn add(&mut self, created_at: Timestamp, type_id: u32, category_id: u32) {
+        self.earliest = self.earliest.min(created_at);
+        self.latest = self.latest.max(created_at);
+        self.types |= 1 << (type_id % 64);
+        self.categories |= 1 << (category_id % 64);
+    }
+
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.put_i64(self.earliest.as_micros());
+        out.put_i64(self.latest.as_micros());
+        out.put_u64(self.types);
+        out.put_u64(self.categories);
+    }
+
+    /// The zone at an index of the column.
+    pub(crate) fn at(column: &[u8], index: usize) -> Option<Self> {
+        let mut cursor = Cursor::at(column, index.checked_mul(ZONE_BYTES)?);
+        Some(Self {
+            earliest: Timestamp::from_micros(cursor.i64()?),
+            latest: Timestamp::from_micros(cursor.i64()?),
+            types: cursor.u64()?,
+            categories: cursor.u64()?,
+        })
+    }
+}
+
+/// A type or a category of a segment: how often it occurs, and where first and last.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NameRow {
+    pub(crate) name: Box<str>,
+    pub(crate) events: u32,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl NameRow {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        out.put_u32(self.events);
+        out.put_u32(self.first);
+        out.put_u32(self.last);
+        out.put_u16(u16::try_from(self.name.len()).unwrap_or(u16::MAX));
+        out.put(self.name.as_bytes());
+    }
+
+    pub(crate) fn read(cursor: &mut Cursor<'_>) -> Option<Self> {
+        let (events, first, last) = (cursor.u32()?, cursor.u32()?, cursor.u32()?);
+        let len = cursor.u16()?;
+        let name = str::from_utf8(cursor.take(usize::from(len))?).ok()?.into();
+        Some(Self { name, events, first, last })
+    }
+}
+
+/// Appends a term.
+pub(crate) fn put_term(out: &mut Vec<u8>, hash: u64, posting: u32) {
+    out.put_u64(hash);
+    out.put_u32(posting);
+}
+
+/// The hash of the term at an index of the column.
+pub(crate) fn term_hash(column: &[u8], index: usize) -> Option<u64> {
+    u64_at(column, index.checked_mul(TERM_BYTES)?)
+}
+
+/// Where the posting list of the term at an index of the column begins.
+pub(crate) fn term_posting(column: &[u8], index: usize) -> Option<u32> {
+    u32_at(column, index.checked_mul(TERM_BYTES)?.checked_add(8)?)
+}
+
+/// Where the events of a stream stand in a segment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct PostingHead {
+    pub(crate) count: u32,
+    pub(crate) first_version: u64,
+    /// The segment before this one that holds the stream, 0 where there is none.
+    pub(crate) previous: u32,
+}
+
+/// Appends a posting list.
+pub(crate) fn put_posting(out: &mut Vec<u8>, ordinal: u32, head: &PostingHead, events: &[u32]) {
+    // The low bit is kept for a pointer that jumps over many segments.
+    out.put_varint(u64::from(head.count) << 1);
+    out.put_varint(head.first_version);
+    let back = if head.previous == 0 { 0 } else { 1 + u64::from(ordinal - head.previous) };
+    out.put_varint(back);
+    let mut gaps = Vec::with_capacity(events.len() * 2);
+    let mut ways_in = Vec::new();
+    let mut before = 0;
+    for (index, event) in events.iter().enumerate() {
+        if index > 0 && index % POSTING_RUN == 0 {
+            ways_in.push((before, gaps.len()));
+        }
+        gaps.put_varint(u64::from(event - before));
+        before = *event;
+    }
+    for (event, offset) in ways_in {
+        out.put_u32(event);
+        out.put_u32(u32::try_from(offset).unwrap_or(u32::MAX));
+    }
+    out.put(&gaps);
+}
+
+/// Reads a posting list; `postings` begins with it.
+#[derive(Clone, Debug)]
+pub(crate) struct Posting<'a> {
+    pub(crate) head: PostingHead,
+    ways_in: &'a [u8],
+    gaps: &'a [u8],
+}
+
+impl<'a> Posting<'a> {
+    pub(crate) fn read(postings: &'a [u8], ordinal: u32) -> Option<Self> {
+        let mut cursor = Cursor::new(postings);
+        let count_and_jump = cursor.varint()?;
+        if count_and_jump & 1 != 0 {
+            return None;
+        }
+        let count = u32::try_from(count_and_jump >> 1).ok()?;
+        let first_version = cursor.varint()?;
+        let previous = match cursor.varint_u32()? {
+            0 => 0,
+            back => ordinal.checked_sub(back - 1)?,
+        };
+        let ways_in = (count as usize).saturating_sub(1) / POSTING_RUN;
+        let ways_in = cursor.take(ways_in.checked_mul(8)?)?;
+        let gaps = postings.get(cursor.offset()..)?;
+        Some(Self { head: PostingHead { count, first_version, previous }, ways_in, gaps })
+    }
+
+    /// The ordinals of the events from the `from`-th on.
+    pub(crate) fn events(&self, from: u32) -> impl Iterator<Item = u32> + use<'a> {
+        let run = (from as usize / POSTING_RUN).min(self.ways_in.len() / 8);
+        let (mut before, offset) = match run.checked_sub(1) {
+            Some(way) => (
+                u32_at(self.ways_in, way * 8).unwrap_or(0),
+                u32_at(self.ways_in, way * 8 + 4).unwrap_or(u32::MAX) as usize,
+            ),
+            None => (0, 0),
+        };
+        let mut cursor = Cursor::at(self.gaps, offset);
+        let start = u32::try_from(run * POSTING_RUN).unwrap_or(u32::MAX);
+        (start..self.head.count)
+            .map_while(move |index| {
+                before = cursor.varint_u32().and_then(|gap| before.checked_add(gap))?;
+                Some((index, before))
+            })
+            .skip_while(move |(index, _)| *index < from)
+            .map(|(_, event)| event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn postings_of_every_length_come_back_from_everywhere() {
+        for count in [1_u32, 2, 127, 128, 129, 256, 257, 1000] {
+            let events: Vec<u32> = (0..count).map(|i| i * i + 3).collect();
+            let head = PostingHead { count, first_version: 41, previous: 5 };
+            let mut bytes = Vec::new();
+            put_posting(&mut bytes, 9, &head, &events);
+            let posting = Posting::read(&bytes, 9).unwrap();
+            assert_eq!(posting.head, head);
+            for from in [0, 1, 127, 128, 129, count - 1, count] {
+                let found: Vec<u32> = posting.events(from).collect();
+                assert_eq!(found, events.get(from as usize..).unwrap_or_default(), "from {from}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_short_posting_takes_few_bytes() {
+        let mut bytes = Vec::new();
+        let head = PostingHead { count: 1, first_version: 1, previous: 0 };
+        put_posting(&mut bytes, 9, &head, &[77]);
+        assert_eq!(bytes, [2, 1, 0, 77]);
+    }
+
+    #[test]
+    fn footers_come_back() {
+        let section = Section { at: 1, len: 2 };
+        let footer = SealedFooter {
+            store: [1; 16],
+            salt: [2; 16],
+            ordinal: 3,
+            generation: 4,
+            base: 5,
+            events: 6,
+            frames: 7,
+            end: 8,
+            last_crc: 9,
+            chain: Chain(10),
+            first_time: Timestamp::from_micros(11),
+            last_time: Timestamp::from_micros(12),
+            terms: 13,
+            types: 14,
+            categories: 15,
+            ids: 16,
+            offset_width: 17,
+            type_width: 18,
+            category_width: 19,
+            sections: Sections { postings: section, ..Sections::default() },
+        };
+        let bytes = footer.encode();
+        assert_eq!(SealedFooter::decode(&bytes), Some(footer));
+        for len in 0..bytes.len() {
+            assert!(SealedFooter::decode(&bytes[..len]).is_none());
+        }
+    }
+}

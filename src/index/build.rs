@@ -1,0 +1,263 @@
+//! Building an index file from the parts of a segment's index.
+//!
+//! The same events give the same bytes, whether they come from memory or from older files: that is
+//! what makes a rebuilt index comparable with a loaded one.
+
+use std::collections::HashMap;
+
+use super::live::LiveIndex;
+use super::sealed::{SealedIndex, StreamPart};
+use super::segment::Unit;
+use crate::error::Result;
+use crate::format::codec::Put;
+use crate::format::idruns::{IdLayout, kept, put_run};
+use crate::format::packed::{put_packed, width_of};
+use crate::format::sealed::{
+    NameRow, OFFSET_RUN, PostingHead, SealedFooter, Section, Sections, ZONE_EVENTS, Zone,
+    put_posting, put_term,
+};
+use crate::place::{Frames, Place};
+
+/// A stream's events in the whole segment.
+#[derive(Debug)]
+struct Term {
+    hash: u64,
+    first_version: u64,
+    previous: u32,
+    events: Vec<u32>,
+}
+
+/// The columns of all parts, joined.
+#[derive(Debug, Default)]
+struct Columns {
+    offsets: Vec<u32>,
+    types: Vec<u32>,
+    categories: Vec<u32>,
+    type_rows: Vec<NameRow>,
+    category_rows: Vec<NameRow>,
+    zones: Vec<Zone>,
+    ids: Vec<(u64, u64)>,
+    terms: Vec<Term>,
+    /// The terms of each hash.
+    by_hash: HashMap<u64, Vec<usize>>,
+}
+
+/// The bytes of an index file, without its frame: the body and the footer. `describes` says what
+/// is known of the segment; what depends on the columns is filled in here.
+pub(crate) fn build(
+    units: &[Unit],
+    mut describes: SealedFooter,
+    frames: &dyn Frames,
+) -> Result<(Vec<u8>, Vec<u8>)> {
+    let mut columns = Columns::default();
+    for unit in units {
+        match unit {
+            Unit::Live(live) => columns.add_live(live, describes.ordinal, frames)?,
+            Unit::Sealed(sealed) => columns.add_sealed(sealed)?,
+        }
+    }
+    columns.ids.sort_unstable();
+    columns.terms.sort_unstable_by_key(|term| (term.hash, term.events.first().copied()));
+    let mut body = Vec::new();
+    columns.put(&mut body, &mut describes);
+    let footer = describes.encode();
+    Ok((body, footer))
+}
+
+impl Columns {
+    fn add_live(&mut self, live: &LiveIndex, ordinal: u32, frames: &dyn Frames) -> Result<()> {
+        self.offsets.extend(&live.offsets);
+        let types = join(&mut self.type_rows, live.type_names.rows.iter().cloned());
+        let categories = join(&mut self.category_rows, live.category_names.rows.iter().cloned());
+        let renamed = |map: &[u32], id: &u32| map.get(*id as usize).copied().unwrap_or(u32::MAX);
+        self.types.extend(live.types.iter().map(|id| renamed(&types, id)));
+        self.categories.extend(live.categories.iter().map(|id| renamed(&categories, id)));
+        self.add_zones(live.first, &live.zones);
+        self.ids.extend(live.all_ids().map(|(hash, event)| (kept(hash), u64::from(event))));
+        for stream in live.all_streams() {
+            let events = stream.events.as_slice();
+            let older = if stream.previous == ordinal {
+                self.find(stream.hash, ordinal, &|place| frames.stream_is(place, &stream.name))?
+            } else {
+                None
+            };
+            match older.and_then(|index| self.terms.get_mut(index)) {
+                Some(term) => term.events.extend(events),
+                None => self.push(Term {
+                    hash: stream.hash,
+                    first_version: stream.first_version,
+                    previous: stream.previous,
+                    events: events.into(),
+                }),
+            }
+        }
+        Ok(())
+    }
+
+    /// A file is always the first part, so its terms have no older ones to join.
+    fn add_sealed(&mut self, sealed: &SealedIndex) -> Result<()> {
+        let (type_rows, category_rows) = sealed.names()?;
+        self.type_rows = type_rows;
+        self.category_rows = category_rows;
+        for ordinal in 0..sealed.footer.events {
+            self.offsets.push(sealed.offset(ordinal)?);
+            let (event_type, category) = sealed.columns(ordinal)?;
+            self.types.push(event_type);
+            self.categories.push(category);
+        }
+        self.add_zones(0, &sealed.zones()?);
+        self.ids.extend(sealed.all_ids()?);
+        for (hash, part) in sealed.all_terms()? {
+            let StreamPart { first_version, previous, .. } = part;
+            let events = sealed.events(&part, &(first_version..=part.last_version()))?;
+            self.push(Term { hash, first_version, previous, events });
+        }
+        Ok(())
+    }
+
+    fn push(&mut self, term: Term) {
+        self.by_hash.entry(term.hash).or_default().push(self.terms.len());
+        self.terms.push(term);
+    }
+
+    /// The term of a stream that an older part has. A hash that only one term has needs no look at
+    /// the names: the stream is known to be there.
+    fn find(
+        &self,
+        hash: u64,
+        ordinal: u32,
+        is: &dyn Fn(Place) -> Result<bool>,
+    ) -> Result<Option<usize>> {
+        let candidates = self.by_hash.get(&hash).map(Vec::as_slice).unwrap_or_default();
+        if let [only] = candidates {
+            return Ok(Some(*only));
+        }
+        for index in candidates {
+            let first = self.terms.get(*index).and_then(|term| term.events.first()).copied();
+            let frame = first.and_then(|first| self.offsets.get(first as usize)).copied();
+            if let (Some(event), Some(frame)) = (first, frame)
+                && is(Place { segment: ordinal, frame, ordinal: event })?
+            {
+                return Ok(Some(*index));
+            }
+        }
+        Ok(None)
+    }
+
+    fn add_zones(&mut self, first: u32, zones: &[Zone]) {
+        for (index, zone) in ((first / ZONE_EVENTS) as usize..).zip(zones) {
+            match self.zones.get_mut(index) {
+                Some(known) => {
+                    known.earliest = known.earliest.min(zone.earliest);
+                    known.latest = known.latest.max(zone.latest);
+                }
+                None => self.zones.push(*zone),
+            }
+        }
+    }
+
+    fn put(&mut self, body: &mut Vec<u8>, footer: &mut SealedFooter) {
+        let count = |len: usize| u32::try_from(len).unwrap_or(u32::MAX);
+        let width = |numbers: usize| {
+            u8::try_from(width_of(numbers.saturating_sub(1) as u64)).unwrap_or(u8::MAX)
+        };
+        footer.events = count(self.offsets.len());
+        footer.types = count(self.type_rows.len());
+        footer.categories = count(self.category_rows.len());
+        footer.terms = count(self.terms.len());
+        footer.ids = count(self.ids.len());
+        footer.type_width = width(self.type_rows.len());
+        footer.category_width = width(self.category_rows.len());
+        let runs = self.offsets.chunks(OFFSET_RUN);
+        let spread = runs.map(|run| run.last().unwrap_or(&0) - run.first().unwrap_or(&0)).max();
+        let spread = u64::from(spread.unwrap_or(0) / 4);
+        footer.offset_width = u8::try_from(width_of(spread)).unwrap_or(u8::MAX);
+
+        let mut sections = Sections::default();
+        sections.offset_bases = section(body, |out| {
+            for run in self.offsets.chunks(OFFSET_RUN) {
+                out.put_u32(run.first().unwrap_or(&0) / 4);
+            }
+        });
+        let relative = self.offsets.chunks(OFFSET_RUN).flat_map(|run| {
+            let base = run.first().copied().unwrap_or(0);
+            run.iter().map(move |offset| u64::from((offset - base) / 4))
+        });
+        sections.offsets =
+            section(body, |out| put_packed(out, u32::from(footer.offset_width), relative));
+        sections.types = section(body, |out| {
+            let numbers = self.types.iter().copied().map(u64::from);
+            put_packed(out, u32::from(footer.type_width), numbers);
+        });
+        sections.categories = section(body, |out| {
+            let numbers = self.categories.iter().copied().map(u64::from);
+            put_packed(out, u32::from(footer.category_width), numbers);
+        });
+        self.sum_up_zones();
+        sections.zones = section(body, |out| self.zones.iter().for_each(|zone| zone.put(out)));
+        sections.names = section(body, |out| {
+            for row in self.type_rows.iter().chain(&self.category_rows) {
+                row.put(out);
+            }
+        });
+        (sections.terms, sections.postings) = self.put_terms(body, footer.ordinal);
+        let layout = IdLayout::new(u64::from(footer.ids), u64::from(footer.events));
+        if footer.ids > 0 {
+            sections.ids = section(body, |out| put_run(out, layout, &self.ids));
+        }
+        footer.sections = sections;
+    }
+
+    /// The sets of types and categories of each zone, from the joined columns.
+    fn sum_up_zones(&mut self) {
+        for zone in &mut self.zones {
+            (zone.types, zone.categories) = (0, 0);
+        }
+        let columns = self.types.iter().zip(&self.categories).enumerate();
+        for (event, (event_type, category)) in columns {
+            if let Some(zone) = self.zones.get_mut(event / ZONE_EVENTS as usize) {
+                zone.types |= 1 << (event_type % 64);
+                zone.categories |= 1 << (category % 64);
+            }
+        }
+    }
+
+    fn put_terms(&self, body: &mut Vec<u8>, ordinal: u32) -> (Section, Section) {
+        let mut postings = Vec::new();
+        let terms = section(body, |out| {
+            for term in &self.terms {
+                put_term(out, term.hash, u32::try_from(postings.len()).unwrap_or(u32::MAX));
+                let head = PostingHead {
+                    count: u32::try_from(term.events.len()).unwrap_or(u32::MAX),
+                    first_version: term.first_version,
+                    previous: term.previous,
+                };
+                put_posting(&mut postings, ordinal, &head, &term.events);
+            }
+        });
+        (terms, section(body, |out| out.put(&postings)))
+    }
+}
+
+/// Adds names of a later part to those of the earlier ones, and says which number each has now.
+fn join(rows: &mut Vec<NameRow>, more: impl Iterator<Item = NameRow>) -> Vec<u32> {
+    more.map(|row| {
+        let known = rows.iter().position(|known| known.name == row.name);
+        let index = known.unwrap_or_else(|| {
+            rows.push(NameRow { events: 0, ..row.clone() });
+            rows.len() - 1
+        });
+        if let Some(known) = rows.get_mut(index) {
+            known.events += row.events;
+            known.last = row.last;
+        }
+        u32::try_from(index).unwrap_or(u32::MAX)
+    })
+    .collect()
+}
+
+fn section(body: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Section {
+    let at = body.len() as u64;
+    put(body);
+    Section { at, len: body.len() as u64 - at }
+}

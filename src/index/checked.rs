@@ -1,0 +1,171 @@
+//! Derived files on disk: opened without being read, verified block by block as they are used.
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+use crate::bytes::Region;
+use crate::error::{Error, Result};
+use crate::format::blocks::{
+    BLOCK_BYTES, FileKind, TRAILER_BYTES, TableBuilder, Trailer, block_crc, table_bytes,
+};
+use crate::format::codec::crc32;
+use crate::options::ReadMode;
+use crate::storage::{Dir, NamedFile};
+use crate::sync::{Arc, AtomicU64, Ordering};
+
+/// An open derived file. The trailer and the table of checksums have been verified.
+pub(crate) struct CheckedFile {
+    file: NamedFile,
+    region: Option<Arc<dyn Region>>,
+    body: u64,
+    pub(crate) clean: bool,
+    footer: Range<u64>,
+    table: Vec<u8>,
+    /// A bit for each block that was verified through the map.
+    verified: Box<[AtomicU64]>,
+}
+
+impl CheckedFile {
+    /// Opens a derived file; `None` where it is missing.
+    pub(crate) fn open(
+        dir: &Dir,
+        name: &str,
+        kind: FileKind,
+        mode: ReadMode,
+    ) -> Result<Option<Self>> {
+        let Some(file) = dir.open_if_there(name)? else { return Ok(None) };
+        let len = file.len()?;
+        let trailer_at = len.saturating_sub(TRAILER_BYTES as u64);
+        let bytes = file.read_range(trailer_at, TRAILER_BYTES)?.unwrap_or_default();
+        let trailer = Trailer::decode(&bytes, kind, len)
+            .map_err(|invalid| invalid.at(file.path(), trailer_at))?;
+        let table_len = usize::try_from(table_bytes(trailer.body)).unwrap_or(usize::MAX);
+        let table = file.read_range(trailer.body, table_len)?.unwrap_or_default();
+        let computed = crc32(&table);
+        if computed != trailer.table_crc {
+            let expected = format!("checksum {:08x}", trailer.table_crc);
+            let found = format!("checksum {computed:08x}");
+            return Err(Error::corrupt(file.path(), trailer.body, expected, found));
+        }
+        let region = match mode {
+            ReadMode::Mmap if len > 0 => file.map(len)?,
+            _ => None,
+        };
+        let words = (table_len / 4).div_ceil(64);
+        Ok(Some(Self {
+            region,
+            body: trailer.body,
+            clean: trailer.clean,
+            footer: trailer.footer..trailer.body,
+            table,
+            verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
+            file,
+        }))
+    }
+
+    /// A range of the body, verified. Borrowed from the map, or read.
+    pub(crate) fn read(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
+        if range.start > range.end || range.end > self.body {
+            return Err(self.corrupt(range.start, "data inside the file", "its end"));
+        }
+        let block = BLOCK_BYTES as u64;
+        let (first, behind) = (range.start / block, range.end.div_ceil(block));
+        let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
+        if let Some(region) = &self.region {
+            for index in first..behind {
+                self.verify_mapped(region.as_ref(), narrow(index))?;
+            }
+            let bytes = region.bytes(narrow(range.start)..narrow(range.end));
+            return bytes
+                .map(Cow::Borrowed)
+                .ok_or_else(|| self.corrupt(range.start, "data inside the map", "its end"));
+        }
+        let start = first * block;
+        let len = narrow((behind * block).min(self.body).saturating_sub(start));
+        let cut = || self.corrupt(range.start, "data inside the file", "its end");
+        let mut bytes = self.file.read_range(start, len)?.ok_or_else(cut)?;
+        for (index, content) in (narrow(first)..).zip(bytes.chunks(BLOCK_BYTES)) {
+            self.verify(index, content)?;
+        }
+        bytes.truncate(narrow(range.end - start));
+        bytes.drain(..narrow(range.start - start));
+        Ok(Cow::Owned(bytes))
+    }
+
+    /// The footer.
+    pub(crate) fn footer(&self) -> Result<Cow<'_, [u8]>> {
+        self.read(self.footer.clone())
+    }
+
+    /// Bytes of the whole file.
+    pub(crate) fn len(&self) -> u64 {
+        self.body + table_bytes(self.body) + TRAILER_BYTES as u64
+    }
+
+    /// An error about a place in this file.
+    pub(crate) fn corrupt(&self, offset: u64, expected: &str, found: &str) -> Error {
+        Error::corrupt(self.file.path(), offset, expected, found)
+    }
+
+    fn verify_mapped(&self, region: &dyn Region, index: usize) -> Result<()> {
+        let bit = 1 << (index % 64);
+        let word = self.verified.get(index / 64);
+        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
+            return Ok(());
+        }
+        let start = index * BLOCK_BYTES;
+        let body = usize::try_from(self.body).unwrap_or(usize::MAX);
+        let content = region.bytes(start..(start + BLOCK_BYTES).min(body));
+        self.verify(index, content.unwrap_or_default())?;
+        if let Some(word) = word {
+            word.fetch_or(bit, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+
+    fn verify(&self, index: usize, content: &[u8]) -> Result<()> {
+        let computed = crc32(content);
+        if block_crc(&self.table, index) == Some(computed) {
+            return Ok(());
+        }
+        let found = format!("checksum {computed:08x}");
+        Err(self.corrupt((index * BLOCK_BYTES) as u64, "the block's checksum", &found))
+    }
+}
+
+impl std::fmt::Debug for CheckedFile {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("CheckedFile").field("path", &self.file.path()).finish_non_exhaustive()
+    }
+}
+
+/// Puts a derived file in place, atomically and durably.
+pub(crate) fn write(
+    dir: &Dir,
+    folder: &str,
+    name: &str,
+    kind: FileKind,
+    clean: bool,
+    mut body: Vec<u8>,
+    footer: &[u8],
+) -> Result<()> {
+    let footer_at = body.len() as u64;
+    body.extend_from_slice(footer);
+    let mut table = TableBuilder::default();
+    table.add(&body);
+    body.extend_from_slice(&table.finish(kind, footer_at, clean));
+    dir.replace(folder, name, &body)
+}
+
+/// Says that a file written as clean is so no more: its trailer is written again, in place, and
+/// synced. A crash in between leaves a file that is ignored.
+pub(crate) fn mark_dirty(dir: &Dir, name: &str, kind: FileKind) -> Result<()> {
+    let file = dir.open(name, crate::storage::Access::ReadWrite)?;
+    let len = file.len()?;
+    let trailer_at = len.saturating_sub(TRAILER_BYTES as u64);
+    let bytes = file.read_range(trailer_at, TRAILER_BYTES)?.unwrap_or_default();
+    let trailer = Trailer::decode(&bytes, kind, len)
+        .map_err(|invalid| invalid.at(file.path(), trailer_at))?;
+    file.write_all_at(&Trailer { clean: false, ..trailer }.encode(), trailer_at)?;
+    file.sync()
+}

@@ -1,0 +1,39 @@
+//! Keyed hashes of stream names and event ids. A hash proposes; the log decides.
+
+use siphasher::sip::SipHasher13;
+
+use crate::names::EventId;
+
+/// The hashes of one store: the key is its own and secret, so that nobody can aim at a collision.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Hasher {
+    sip: SipHasher13,
+    /// How many bits of a name's hash count; fewer than 64 only in tests of collisions.
+    bits: u32,
+}
+
+impl Hasher {
+    pub(crate) fn new(key: &[u8; 16], bits: u32) -> Self {
+        Self { sip: SipHasher13::new_with_key(key), bits: bits.clamp(1, 64) }
+    }
+
+    pub(crate) fn stream(&self, name: &str) -> u64 {
+        self.sip.hash(name.as_bytes()) & u64::MAX << (64 - self.bits)
+    }
+
+    pub(crate) fn id(&self, id: EventId) -> u64 {
+        self.sip.hash(id.as_bytes()) & u64::MAX << (64 - self.bits)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn hashes_depend_on_the_key_and_can_be_shortened() {
+        let (a, b) = (Hasher::new(&[1; 16], 64), Hasher::new(&[2; 16], 64));
+        assert_ne!(a.stream("Order-1"), b.stream("Order-1"));
+        assert_eq!(Hasher::new(&[1; 16], 8).stream("Order-1"), a.stream("Order-1") >> 56 << 56);
+    }
+}

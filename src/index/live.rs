@@ -1,0 +1,239 @@
+//! The index of events that are newer than any index file: in memory, exact, growing.
+
+use hashbrown::HashTable;
+
+use crate::format::sealed::{NameRow, ZONE_EVENTS, Zone};
+use crate::names::category_of;
+use crate::position::Timestamp;
+
+/// One event, as the index takes it in.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Indexed<'a> {
+    /// The offset of its frame.
+    pub(crate) frame: u32,
+    pub(crate) stream: &'a str,
+    pub(crate) stream_hash: u64,
+    pub(crate) version: u64,
+    /// The segment that holds the stream's events before this one; 0 where there are none. Only
+    /// looked at for the first event of a stream here.
+    pub(crate) previous: u32,
+    pub(crate) event_type: &'a str,
+    pub(crate) created_at: Timestamp,
+    /// The hash of its id, where the caller gave one.
+    pub(crate) id_hash: Option<u64>,
+}
+
+/// A stream's events in one part of a segment's index.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveStream {
+    pub(crate) name: Box<str>,
+    pub(crate) hash: u64,
+    pub(crate) first_version: u64,
+    /// The segment with the events before these: this segment itself where an older part of its
+    /// index has them, 0 where there are none.
+    pub(crate) previous: u32,
+    /// The ordinals of its events.
+    pub(crate) events: Ordinals,
+}
+
+/// A growing list of ordinals; most streams have few in a segment.
+#[derive(Clone, Debug)]
+pub(crate) enum Ordinals {
+    One(u32),
+    Many(Vec<u32>),
+}
+
+impl Ordinals {
+    fn push(&mut self, ordinal: u32) {
+        match self {
+            Self::One(first) => *self = Self::Many(vec![*first, ordinal]),
+            Self::Many(all) => all.push(ordinal),
+        }
+    }
+
+    pub(crate) fn as_slice(&self) -> &[u32] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => all,
+        }
+    }
+}
+
+/// The types or categories of a part, with the number that each event's column holds.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Names {
+    by_name: HashTable<u32>,
+    pub(crate) rows: Vec<NameRow>,
+}
+
+impl Names {
+    /// Counts an event of a name and returns the name's number.
+    fn count(&mut self, name: &str, ordinal: u32) -> u32 {
+        let hash = hash_of(name);
+        let found = self
+            .by_name
+            .find(hash, |id| self.rows.get(*id as usize).is_some_and(|row| &*row.name == name));
+        if let Some(id) = found.copied() {
+            if let Some(row) = self.rows.get_mut(id as usize) {
+                row.events += 1;
+                row.last = ordinal;
+            }
+            return id;
+        }
+        let id = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push(NameRow { name: name.into(), events: 1, first: ordinal, last: ordinal });
+        self.by_name.insert_unique(hash, id, |id| {
+            self.rows.get(*id as usize).map_or(0, |row| hash_of(&row.name))
+        });
+        id
+    }
+}
+
+/// Names are few and chosen by the application, so a plain hash serves.
+fn hash_of(name: &str) -> u64 {
+    name.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
+
+/// The index of a run of events of one segment.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveIndex {
+    /// The ordinal of the first event.
+    pub(crate) first: u32,
+    /// For each event the offset of its frame.
+    pub(crate) offsets: Vec<u32>,
+    pub(crate) types: Vec<u32>,
+    pub(crate) categories: Vec<u32>,
+    pub(crate) type_names: Names,
+    pub(crate) category_names: Names,
+    /// For each zone of the segment that these events touch, the earliest and latest time.
+    pub(crate) zones: Vec<Zone>,
+    streams: HashTable<LiveStream>,
+    ids: HashTable<(u64, u32)>,
+}
+
+impl LiveIndex {
+    /// An index for the events from an ordinal on.
+    pub(crate) fn new(first: u32) -> Self {
+        Self {
+            first,
+            offsets: Vec::new(),
+            types: Vec::new(),
+            categories: Vec::new(),
+            type_names: Names::default(),
+            category_names: Names::default(),
+            zones: Vec::new(),
+            streams: HashTable::new(),
+            ids: HashTable::new(),
+        }
+    }
+
+    /// The ordinal behind the last event.
+    pub(crate) fn end(&self) -> u32 {
+        self.first + u32::try_from(self.offsets.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.offsets.is_empty()
+    }
+
+    /// Takes in the next event.
+    pub(crate) fn add(&mut self, event: &Indexed<'_>) {
+        let ordinal = self.end();
+        self.offsets.push(event.frame);
+        self.types.push(self.type_names.count(event.event_type, ordinal));
+        let category = category_of(event.stream);
+        self.categories.push(self.category_names.count(category, ordinal));
+        let zone = (ordinal / ZONE_EVENTS - self.first / ZONE_EVENTS) as usize;
+        if zone >= self.zones.len() {
+            self.zones.push(Zone::EMPTY);
+        }
+        if let Some(zone) = self.zones.get_mut(zone) {
+            zone.add(event.created_at, 0, 0);
+        }
+        let known = self.streams.find_mut(event.stream_hash, |s| *s.name == *event.stream);
+        if let Some(stream) = known {
+            stream.events.push(ordinal);
+        } else {
+            let stream = LiveStream {
+                name: event.stream.into(),
+                hash: event.stream_hash,
+                first_version: event.version,
+                previous: event.previous,
+                events: Ordinals::One(ordinal),
+            };
+            self.streams.insert_unique(event.stream_hash, stream, |stream| stream.hash);
+        }
+        if let Some(hash) = event.id_hash {
+            self.ids.insert_unique(hash, (hash, ordinal), |(hash, _)| *hash);
+        }
+    }
+
+    pub(crate) fn stream(&self, name: &str, hash: u64) -> Option<&LiveStream> {
+        self.streams.find(hash, |stream| *stream.name == *name)
+    }
+
+    /// The offset of an event's frame.
+    pub(crate) fn offset(&self, ordinal: u32) -> Option<u32> {
+        let index = ordinal.checked_sub(self.first)?;
+        self.offsets.get(index as usize).copied()
+    }
+
+    /// The ordinals of the events whose ids have a hash.
+    pub(crate) fn ids(&self, hash: u64) -> impl Iterator<Item = u32> {
+        self.ids.iter_hash(hash).filter(move |(h, _)| *h == hash).map(|(_, ordinal)| *ordinal)
+    }
+
+    pub(crate) fn all_streams(&self) -> impl Iterator<Item = &LiveStream> {
+        self.streams.iter()
+    }
+
+    pub(crate) fn all_ids(&self) -> impl Iterator<Item = (u64, u32)> {
+        self.ids.iter().copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn event<'a>(stream: &'a str, version: u64, event_type: &'a str) -> Indexed<'a> {
+        Indexed {
+            frame: 100,
+            stream,
+            stream_hash: hash_of(stream),
+            version,
+            previous: 3,
+            event_type,
+            created_at: Timestamp::from_micros(5),
+            id_hash: Some(version),
+        }
+    }
+
+    #[test]
+    fn events_are_found_by_stream_ordinal_and_id() {
+        let mut live = LiveIndex::new(10);
+        live.add(&event("A-1", 7, "X"));
+        live.add(&event("B-1", 1, "Y"));
+        live.add(&event("A-1", 8, "X"));
+        let stream = live.stream("A-1", hash_of("A-1")).unwrap();
+        assert_eq!((stream.first_version, stream.previous), (7, 3));
+        assert_eq!(stream.events.as_slice(), [10, 12]);
+        assert_eq!((live.offset(12), live.offset(13), live.offset(9)), (Some(100), None, None));
+        assert_eq!(live.ids(8).collect::<Vec<_>>(), [12]);
+        assert_eq!(live.type_names.rows[0].events, 2);
+        assert_eq!((live.types, live.categories), (vec![0, 1, 0], vec![0, 1, 0]));
+    }
+
+    #[test]
+    fn streams_of_one_hash_stay_apart() {
+        let mut live = LiveIndex::new(0);
+        for (version, name) in [(1, "A"), (1, "B"), (2, "A")] {
+            live.add(&Indexed { stream_hash: 7, ..event(name, version, "X") });
+        }
+        assert_eq!(live.stream("A", 7).unwrap().events.as_slice(), [0, 2]);
+        assert_eq!(live.stream("B", 7).unwrap().events.as_slice(), [1]);
+        assert!(live.stream("C", 7).is_none());
+    }
+}

@@ -1,0 +1,311 @@
+//! The index of a segment in its file: sealed (`.idx`), or saved for the active one (`.part`).
+
+use std::ops::{Range, RangeInclusive};
+
+use super::checked::CheckedFile;
+use crate::error::Result;
+use crate::format::blocks::FileKind;
+use crate::format::codec::{Cursor, u32_at};
+use crate::format::files::LogFile;
+use crate::format::idruns::IdLayout;
+use crate::format::packed::packed_at;
+use crate::format::sealed::{
+    NameRow, OFFSET_RUN, Posting, SealedFooter, Section, TERM_BYTES, ZONE_EVENTS, Zone, term_hash,
+    term_posting,
+};
+use crate::options::ReadMode;
+use crate::place::Place;
+use crate::storage::Dir;
+
+/// An index file that was opened. Its blocks are verified as they are used.
+#[derive(Debug)]
+pub(crate) struct SealedIndex {
+    file: CheckedFile,
+    pub(crate) footer: SealedFooter,
+}
+
+/// A stream's events in one part of a segment's index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct StreamPart {
+    pub(crate) first_version: u64,
+    pub(crate) count: u32,
+    /// The segment with the events before these; this segment itself where an older part of its
+    /// index has them; 0 where there are none.
+    pub(crate) previous: u32,
+    /// Where its posting list begins; only in files.
+    posting: u32,
+}
+
+impl StreamPart {
+    pub(crate) const fn last_version(&self) -> u64 {
+        self.first_version + self.count as u64 - 1
+    }
+}
+
+/// How much of a posting list is read at first.
+const POSTING_BYTES: u64 = 64;
+
+impl SealedIndex {
+    /// Opens an index file; `None` where it is missing. An error where it is damaged.
+    pub(crate) fn open(dir: &Dir, name: LogFile, mode: ReadMode) -> Result<Option<Self>> {
+        let kind = match name {
+            LogFile::IndexCheckpoint { .. } => FileKind::IndexCheckpoint,
+            _ => FileKind::SealedIndex,
+        };
+        let Some(file) = CheckedFile::open(dir, &name.path(), kind, mode)? else {
+            return Ok(None);
+        };
+        let footer = SealedFooter::decode(&file.footer()?)
+            .ok_or_else(|| file.corrupt(0, "the footer of an index", "other bytes"))?;
+        Ok(Some(Self { file, footer }))
+    }
+
+    /// Whether the store was closed in good order when it was written.
+    pub(crate) const fn is_clean(&self) -> bool {
+        self.file.clean
+    }
+
+    /// Bytes of the whole file.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.file.len()
+    }
+
+    /// The offset of an event's frame.
+    pub(crate) fn offset(&self, ordinal: u32) -> Result<u32> {
+        let run = ordinal as usize / OFFSET_RUN;
+        let bases = self.part(self.footer.sections.offset_bases, run * 4..run * 4 + 4)?;
+        let base = u32_at(&bases, 0).unwrap_or_default();
+        let offset =
+            self.packed(self.footer.sections.offsets, self.footer.offset_width, ordinal)?;
+        let offset = u32::try_from(offset).ok().and_then(|offset| base.checked_add(offset));
+        offset
+            .and_then(|offset| offset.checked_mul(4))
+            .ok_or_else(|| self.file.corrupt(0, "a frame offset", "one beyond 4 GiB"))
+    }
+
+    /// The events of a stream; `is` tells whether an event belongs to it.
+    pub(crate) fn stream(
+        &self,
+        hash: u64,
+        is: &dyn Fn(Place) -> Result<bool>,
+    ) -> Result<Option<StreamPart>> {
+        let mut index = self.first_term(hash)?;
+        while index < self.footer.terms as usize {
+            let term = self.terms(index..index + 1)?;
+            if term_hash(&term, 0) != Some(hash) {
+                break;
+            }
+            let posting = term_posting(&term, 0).unwrap_or(u32::MAX);
+            if let Some(part) = self.check(posting, is)? {
+                return Ok(Some(part));
+            }
+            index += 1;
+        }
+        Ok(None)
+    }
+
+    /// The ordinals of a stream's events at some versions.
+    pub(crate) fn events(
+        &self,
+        part: &StreamPart,
+        versions: &RangeInclusive<u64>,
+    ) -> Result<Vec<u32>> {
+        let from = versions.start().saturating_sub(part.first_version);
+        let to = (*versions.end()).min(part.last_version());
+        let wanted = (to + 1).saturating_sub(part.first_version + from);
+        let from = u32::try_from(from).unwrap_or(u32::MAX);
+        let wanted = usize::try_from(wanted).unwrap_or(usize::MAX);
+        self.with_posting(part.posting, 16 * u64::from(part.count), |posting| {
+            let events: Vec<u32> = posting.events(from).take(wanted).collect();
+            (events.len() == wanted).then_some(events)
+        })
+    }
+
+    /// The ordinals of the events that may have an id.
+    pub(crate) fn ids(&self, hash: u64) -> Result<Vec<u32>> {
+        let layout = self.id_layout();
+        if layout.ids == 0 {
+            return Ok(Vec::new());
+        }
+        let section = self.footer.sections.ids;
+        let wrong = || self.file.corrupt(section.at, "a bucket of ids", "one outside the run");
+        let bucket = self.part(section, layout.bucket_range(hash))?;
+        let entries = layout.bucket_entries(&bucket).ok_or_else(wrong)?;
+        let bytes = self.part(section, layout.entries_range(&entries))?;
+        let events = layout.matches(&bytes, &entries, hash);
+        Ok(events.filter_map(|event| u32::try_from(event).ok()).collect())
+    }
+
+    /// How the ids are laid out.
+    pub(crate) fn id_layout(&self) -> IdLayout {
+        IdLayout::new(u64::from(self.footer.ids), u64::from(self.footer.events))
+    }
+
+    /// All ids, as (kept hash, ordinal), in order of the hash.
+    pub(crate) fn all_ids(&self) -> Result<Vec<(u64, u64)>> {
+        let section = self.footer.sections.ids;
+        let run = self.file.read(section.at..section.at + section.len)?;
+        Ok(self.id_layout().all(&run).collect())
+    }
+
+    /// Types and categories.
+    pub(crate) fn names(&self) -> Result<(Vec<NameRow>, Vec<NameRow>)> {
+        let section = self.footer.sections.names;
+        let bytes = self.file.read(section.at..section.at + section.len)?;
+        let mut cursor = Cursor::new(&bytes);
+        let mut rows = |count: u32| {
+            let rows: Option<Vec<_>> = (0..count).map(|_| NameRow::read(&mut cursor)).collect();
+            rows.ok_or_else(|| self.file.corrupt(section.at, "names", "other bytes"))
+        };
+        Ok((rows(self.footer.types)?, rows(self.footer.categories)?))
+    }
+
+    /// The number of an event's type, and of its category.
+    pub(crate) fn columns(&self, ordinal: u32) -> Result<(u32, u32)> {
+        let sections = &self.footer.sections;
+        let event_type = self.packed(sections.types, self.footer.type_width, ordinal)?;
+        let category = self.packed(sections.categories, self.footer.category_width, ordinal)?;
+        let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+        Ok((narrow(event_type), narrow(category)))
+    }
+
+    /// The zones.
+    pub(crate) fn zones(&self) -> Result<Vec<Zone>> {
+        let section = self.footer.sections.zones;
+        let bytes = self.file.read(section.at..section.at + section.len)?;
+        let zones = self.footer.events.div_ceil(ZONE_EVENTS) as usize;
+        (0..zones)
+            .map(|index| Zone::at(&bytes, index))
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.file.corrupt(section.at, "zones", "other bytes"))
+    }
+
+    /// Every term, in order of the hash, with its posting list.
+    pub(crate) fn all_terms(&self) -> Result<Vec<(u64, StreamPart)>> {
+        let terms = self.terms(0..self.footer.terms as usize)?;
+        let section = self.footer.sections.postings;
+        let postings = self.file.read(section.at..section.at + section.len)?;
+        (0..self.footer.terms as usize)
+            .map(|index| {
+                let posting = term_posting(&terms, index)?;
+                let read = Posting::read(postings.get(posting as usize..)?, self.footer.ordinal)?;
+                Some((term_hash(&terms, index)?, part_of(posting, &read)))
+            })
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.file.corrupt(section.at, "posting lists", "other bytes"))
+    }
+
+    /// The place of an event.
+    pub(crate) fn place(&self, ordinal: u32) -> Result<Place> {
+        Ok(Place { segment: self.footer.ordinal, frame: self.offset(ordinal)?, ordinal })
+    }
+
+    /// The posting list of a term, if its stream is the one that is looked for.
+    fn check(
+        &self,
+        posting: u32,
+        is: &dyn Fn(Place) -> Result<bool>,
+    ) -> Result<Option<StreamPart>> {
+        let (part, first) = self.with_posting(posting, POSTING_BYTES, |read| {
+            Some((part_of(posting, read), read.events(0).next()?))
+        })?;
+        Ok(is(self.place(first)?)?.then_some(part))
+    }
+
+    /// The index of the first term whose hash is not below a hash. Hashes are spread evenly, so a
+    /// guess lands near it.
+    fn first_term(&self, hash: u64) -> Result<usize> {
+        let count = self.footer.terms as usize;
+        let below = |index: usize| -> Result<bool> {
+            let term = self.terms(index..index + 1)?;
+            Ok(term_hash(&term, 0).is_some_and(|found| found < hash))
+        };
+        let guess = (u128::from(hash) * count as u128) >> 64;
+        let guess = usize::try_from(guess).unwrap_or(0);
+        let mut step = 8;
+        let (mut low, mut high);
+        if guess < count && below(guess)? {
+            low = guess + 1;
+            while low + step < count && below(low + step)? {
+                low += step + 1;
+                step *= 2;
+            }
+            high = (low + step).min(count);
+        } else {
+            high = guess;
+            while high > step && !below(high - step)? {
+                high -= step;
+                step *= 2;
+            }
+            low = high.saturating_sub(step);
+        }
+        while low < high {
+            let middle = usize::midpoint(low, high);
+            if below(middle)? {
+                low = middle + 1;
+            } else {
+                high = middle;
+            }
+        }
+        Ok(low)
+    }
+
+    fn terms(&self, range: Range<usize>) -> Result<std::borrow::Cow<'_, [u8]>> {
+        self.part(self.footer.sections.terms, range.start * TERM_BYTES..range.end * TERM_BYTES)
+    }
+
+    /// Reads a posting list, with more of its bytes where a first look did not reach its end.
+    fn with_posting<T>(
+        &self,
+        posting: u32,
+        expected: u64,
+        read: impl Fn(&Posting<'_>) -> Option<T>,
+    ) -> Result<T> {
+        let section = self.footer.sections.postings;
+        let left = section.len.saturating_sub(u64::from(posting));
+        let start = section.at + u64::from(posting);
+        for len in [expected.clamp(POSTING_BYTES, left.max(POSTING_BYTES)).min(left), left] {
+            let bytes = self.file.read(start..start + len)?;
+            let list = Posting::read(&bytes, self.footer.ordinal);
+            if let Some(found) = list.as_ref().and_then(&read) {
+                return Ok(found);
+            }
+        }
+        Err(self.file.corrupt(start, "a posting list", "other bytes"))
+    }
+
+    fn packed(&self, section: Section, width: u8, index: u32) -> Result<u64> {
+        // Whole units of eight numbers begin at a byte, so the column is read from such a one on.
+        let width = u32::from(width);
+        let unit = index as usize / 8;
+        let start = unit * width as usize;
+        let inside = index as usize % 8;
+        let end = start + inside * width as usize / 8 + 8;
+        let bytes = self.part(section, start..end)?;
+        let number = packed_at(&bytes, width, inside);
+        number.ok_or_else(|| self.file.corrupt(section.at, "a number", "the column's end"))
+    }
+
+    fn part(&self, section: Section, range: Range<usize>) -> Result<std::borrow::Cow<'_, [u8]>> {
+        if range.end as u64 > section.len {
+            return Err(self.file.corrupt(section.at, "data inside a column", "its end"));
+        }
+        self.file.read(section.at + range.start as u64..section.at + range.end as u64)
+    }
+}
+
+fn part_of(posting: u32, read: &Posting<'_>) -> StreamPart {
+    StreamPart {
+        first_version: read.head.first_version,
+        count: read.head.count,
+        previous: read.head.previous,
+        posting,
+    }
+}
+
+impl StreamPart {
+    /// A part in memory.
+    pub(crate) const fn live(first_version: u64, count: u32, previous: u32) -> Self {
+        Self { first_version, count, previous, posting: 0 }
+    }
+}

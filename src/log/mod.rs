@@ -1,0 +1,130 @@
+//! Layer 3: segments in order, the active tail, sealing, and recovery.
+
+pub(crate) mod prepare;
+pub(crate) mod recovery;
+pub(crate) mod scan;
+pub(crate) mod segment;
+pub(crate) mod survey;
+pub(crate) mod tail;
+
+use crate::error::{Error, Result};
+use crate::format::segment::HEADER_BYTES;
+use crate::place::{Frames, LoggedEvent, Place};
+use crate::position::{Position, Version};
+use crate::sync::{Arc, RwLock};
+
+pub(crate) use segment::Segment;
+
+/// All segments that hold events, oldest first: an immutable list that is replaced as a whole.
+#[derive(Debug)]
+pub(crate) struct Log {
+    segments: RwLock<Arc<Vec<Arc<Segment>>>>,
+}
+
+impl Log {
+    pub(crate) fn new(segments: Vec<Arc<Segment>>) -> Self {
+        Self { segments: RwLock::new(Arc::new(segments)) }
+    }
+
+    /// The segments as they are now.
+    pub(crate) fn segments(&self) -> Arc<Vec<Arc<Segment>>> {
+        Arc::clone(&self.segments.read())
+    }
+
+    /// Adds the new active segment. Called before any position of it becomes visible.
+    pub(crate) fn push(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let mut list = Vec::clone(&segments);
+        list.push(segment);
+        *segments = Arc::new(list);
+    }
+
+    /// The segment with an ordinal.
+    pub(crate) fn segment(&self, ordinal: u32) -> Result<Arc<Segment>> {
+        let segments = self.segments();
+        let first = segments.first().map_or(1, |segment| segment.ordinal());
+        let index = ordinal.checked_sub(first).map(|index| index as usize);
+        index
+            .and_then(|index| segments.get(index))
+            .filter(|segment| segment.ordinal() == ordinal)
+            .cloned()
+            .ok_or_else(|| {
+                let wanted = format!("segment {ordinal}");
+                Error::corrupt("log", 0, wanted, format!("{} segments", segments.len()))
+            })
+    }
+
+    /// The segment that holds a position, which must be above 0 and visible.
+    pub(crate) fn segment_of(&self, position: Position) -> Option<Arc<Segment>> {
+        let segments = self.segments();
+        let behind = segments.partition_point(|segment| segment.base() <= position.0);
+        segments.get(behind.checked_sub(1)?).cloned()
+    }
+}
+
+impl Frames for Log {
+    fn stream_is(&self, place: Place, name: &str) -> Result<bool> {
+        self.with_name(place, |found| found == name.as_bytes())
+    }
+
+    fn stream_name(&self, place: Place) -> Result<String> {
+        self.with_name(place, |found| String::from_utf8_lossy(found).into_owned())
+    }
+
+    fn last_of_stream(
+        &self,
+        segment: u32,
+        frame: u32,
+        name: &str,
+    ) -> Result<Option<(Version, Position)>> {
+        let segment = self.segment(segment)?;
+        let at = segment.frame(frame, segment::READ_ONE)?;
+        Ok(segment.last_of_stream(&at, name))
+    }
+
+    fn replay(
+        &self,
+        segment: u32,
+        from: u32,
+        events: u32,
+        each: &mut dyn FnMut(&LoggedEvent<'_>) -> Result<()>,
+    ) -> Result<()> {
+        let segment = self.segment(segment)?;
+        let mut seen = 0;
+        let mut at = segment.frame(from.max(HEADER_BYTES), segment::READ_AHEAD)?;
+        loop {
+            for index in 0..at.frame.events {
+                let event = segment.event(&at, index)?;
+                each(&LoggedEvent {
+                    frame: at.offset,
+                    stream: event.stream(),
+                    version: event.version.0,
+                    event_type: event.event_type(),
+                    created_at: event.created_at(),
+                    id: event.parts.id,
+                })?;
+                seen += 1;
+            }
+            if seen >= events {
+                return Ok(());
+            }
+            segment.next_frame(&mut at)?;
+        }
+    }
+}
+
+impl Log {
+    /// Looks at the name of an event's stream, in its frame.
+    fn with_name<T>(&self, place: Place, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
+        let segment = self.segment(place.segment)?;
+        let at = segment.frame(place.frame, segment::READ_ONE)?;
+        let index = place.ordinal.checked_sub(at.frame.first).and_then(|i| u16::try_from(i).ok());
+        let bytes = at.bytes();
+        let name = index
+            .and_then(|index| at.frame.event(bytes, index))
+            .and_then(|event| at.frame.stream(bytes, event.stream))
+            .and_then(|(_, span)| bytes.get(span.range()));
+        name.map(look)
+            .ok_or_else(|| segment.corrupt(place.frame, "the event that the index names", "none"))
+    }
+}

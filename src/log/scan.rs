@@ -1,0 +1,237 @@
+//! Walking the frames of a segment that nobody vouches for: recovery and rebuilding.
+
+use crate::error::Result;
+use crate::format::Invalid;
+use crate::format::frame::{Frame, HEAD_BYTES, Kind};
+use crate::format::segment::{Chain, HEADER_BYTES, Seed, SegmentHeader};
+use crate::position::Timestamp;
+use crate::storage::NamedFile;
+
+/// How much is read at a time.
+const WINDOW_BYTES: usize = 1 << 20;
+
+/// What the frames up to a place in a segment add up to: where a scan can go on, and what the
+/// writer needs to write the next frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Progress {
+    /// The end of the last frame.
+    pub(crate) end: u32,
+    /// Its head checksum (the header's, before the first frame).
+    pub(crate) last_crc: u32,
+    pub(crate) chain: Chain,
+    pub(crate) frames: u32,
+    pub(crate) events: u32,
+    pub(crate) first_time: Timestamp,
+    pub(crate) last_time: Timestamp,
+    /// The largest durable end that a frame names, or that is known from elsewhere.
+    pub(crate) durable_end: u32,
+    /// The last frame is a seal: nothing follows.
+    pub(crate) sealed: bool,
+}
+
+impl Progress {
+    /// Before the first frame.
+    pub(crate) fn start(header: &SegmentHeader) -> Self {
+        Self {
+            end: HEADER_BYTES,
+            last_crc: header.crc(),
+            chain: Chain::EMPTY,
+            frames: 0,
+            events: 0,
+            first_time: Timestamp::default(),
+            last_time: Timestamp::default(),
+            durable_end: HEADER_BYTES,
+            sealed: false,
+        }
+    }
+
+    /// Behind one more frame that was read.
+    fn add(&mut self, frame: &Frame) {
+        let events = u32::from(frame.events);
+        self.advance(frame.crc, frame.len, frame.kind, events, frame.time);
+        self.durable_end = self.durable_end.max(frame.durable_end);
+    }
+
+    /// Behind one more frame.
+    pub(crate) fn advance(&mut self, crc: u32, len: u32, kind: Kind, events: u32, at: Timestamp) {
+        if self.frames == 0 {
+            self.first_time = at;
+        }
+        self.end = self.end.saturating_add(len);
+        self.last_crc = crc;
+        self.chain = self.chain.with(crc);
+        self.frames = self.frames.saturating_add(1);
+        self.events = self.events.saturating_add(events);
+        self.last_time = self.last_time.max(at);
+        self.sealed = kind == Kind::Seal;
+    }
+
+    /// Whether a frame that verifies can follow here.
+    fn accepts(&self, frame: &Frame) -> Result<(), Invalid> {
+        if frame.previous != self.last_crc {
+            return Err(Invalid::new(
+                format!("a frame behind {:08x}", self.last_crc),
+                format!("one behind {:08x}", frame.previous),
+            ));
+        }
+        if frame.first != self.events || self.events.checked_add(u32::from(frame.events)).is_none()
+        {
+            return Err(Invalid::new(
+                format!("a frame at event {}", self.events),
+                format!("one at event {}", frame.first),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Why a scan ended where it did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Stop {
+    /// At the end of the file, or behind a seal.
+    End,
+    /// At bytes that are no valid next frame.
+    Invalid(Invalid),
+}
+
+/// Reads a segment in windows, so that scanning it takes bounded memory.
+#[derive(Debug)]
+pub(crate) struct Scanner<'a> {
+    file: &'a NamedFile,
+    seed: Seed,
+    /// How far to look.
+    len: u32,
+    /// Past the cache, where the file system can.
+    direct: bool,
+    window: Vec<u8>,
+    window_at: u32,
+}
+
+impl<'a> Scanner<'a> {
+    /// A scanner over the first `len` bytes of a segment.
+    pub(crate) fn new(file: &'a NamedFile, seed: Seed, len: u32) -> Self {
+        Self { file, seed, len, direct: false, window: Vec::new(), window_at: 0 }
+    }
+
+    /// The same, reading what the medium holds. `None` where that is not possible.
+    pub(crate) fn direct(file: &'a NamedFile, seed: Seed, len: u32) -> Result<Option<Self>> {
+        let mut probe = [0; HEAD_BYTES];
+        let possible = file.read_direct(&mut probe, 0)?.is_some();
+        let scanner = Self { direct: true, ..Self::new(file, seed, len) };
+        Ok(possible.then_some(scanner))
+    }
+
+    /// Walks valid frames from `progress` on, up to `until`; each is handed to `each`.
+    pub(crate) fn walk(
+        &mut self,
+        progress: &mut Progress,
+        until: u32,
+        mut each: impl FnMut(u32, &Frame, &[u8]) -> Result<()>,
+    ) -> Result<Stop> {
+        while progress.end < until && !progress.sealed {
+            let offset = progress.end;
+            let frame = match self.frame(offset)? {
+                Ok(frame) => frame,
+                Err(invalid) => return Ok(Stop::Invalid(invalid)),
+            };
+            let bytes = self.at(offset, frame.len as usize)?;
+            let valid = progress.accepts(&frame).and_then(|()| frame.verify_body(bytes));
+            if let Err(invalid) = valid {
+                return Ok(Stop::Invalid(invalid));
+            }
+            each(offset, &frame, bytes)?;
+            progress.add(&frame);
+        }
+        Ok(Stop::End)
+    }
+
+    /// The frame at an offset, whole and its head verified.
+    fn frame(&mut self, offset: u32) -> Result<Result<Frame, Invalid>> {
+        let (seed, room) = (self.seed, self.len - offset);
+        let bytes = self.at(offset, HEAD_BYTES)?;
+        let parsed = Frame::parse(bytes, seed, offset, room);
+        // A frame may reach beyond the window; its unverified length says how far to look, and is
+        // bounded by the file.
+        let needed = match &parsed {
+            Ok(frame) => frame.len as usize,
+            Err(_) => claimed_len(bytes).unwrap_or(0).min(room) as usize,
+        };
+        if needed <= bytes.len() {
+            return Ok(parsed);
+        }
+        let bytes = self.at(offset, needed)?;
+        Ok(Frame::parse(bytes, seed, offset, room))
+    }
+
+    /// The first frame behind an offset that verifies by itself: its offset and durable end. Other
+    /// bytes may stand around it.
+    pub(crate) fn search(&mut self, from: u32) -> Result<Option<(u32, u32)>> {
+        let mut offset = from.next_multiple_of(4);
+        while offset + HEAD_BYTES as u32 <= self.len {
+            let window = self.at(offset, HEAD_BYTES)?;
+            if window.iter().all(|byte| *byte == 0) {
+                // The last bytes may be the beginning of a head.
+                let skipped = u32::try_from(window.len()).unwrap_or(u32::MAX) & !3;
+                offset = offset.saturating_add(skipped.saturating_sub(HEAD_BYTES as u32).max(4));
+                continue;
+            }
+            let candidates = window.len().saturating_sub(HEAD_BYTES - 1);
+            let candidate = (0..candidates).step_by(4).find(|at| may_be_a_head(window, *at));
+            let Some(at) = candidate else {
+                offset += u32::try_from(candidates).unwrap_or(u32::MAX).next_multiple_of(4);
+                continue;
+            };
+            offset += u32::try_from(at).unwrap_or(u32::MAX);
+            if let Ok(frame) = self.frame(offset)? {
+                return Ok(Some((offset, frame.durable_end)));
+            }
+            offset += 4;
+        }
+        Ok(None)
+    }
+
+    /// Whether every byte from an offset on is zero.
+    pub(crate) fn is_zero_from(&mut self, from: u32) -> Result<bool> {
+        let mut offset = from;
+        while offset < self.len {
+            let window = self.at(offset, 1)?;
+            if window.iter().any(|byte| *byte != 0) {
+                return Ok(false);
+            }
+            offset += u32::try_from(window.len()).unwrap_or(u32::MAX);
+        }
+        Ok(true)
+    }
+
+    /// Bytes from an offset on: at least `need`, fewer only where the segment ends.
+    fn at(&mut self, offset: u32, need: usize) -> Result<&[u8]> {
+        let need = need.min((self.len - offset) as usize);
+        let start = offset.checked_sub(self.window_at).map(|start| start as usize);
+        let there = start.and_then(|start| self.window.len().checked_sub(start));
+        if there.is_none_or(|there| there < need || there == 0) {
+            let len = need.max(WINDOW_BYTES).min((self.len - offset) as usize);
+            self.window.resize(len, 0);
+            let read = if self.direct {
+                self.file.read_direct(&mut self.window, u64::from(offset))?.unwrap_or(0)
+            } else {
+                self.file.read_at(&mut self.window, u64::from(offset))?
+            };
+            // What lies behind the end of the file reads as zeros.
+            if let Some(rest) = self.window.get_mut(read..) {
+                rest.fill(0);
+            }
+            self.window_at = offset;
+        }
+        let start = (offset - self.window_at) as usize;
+        Ok(self.window.get(start..).unwrap_or_default())
+    }
+}
+
+fn claimed_len(bytes: &[u8]) -> Option<u32> {
+    crate::format::codec::u32_at(bytes, 4).map(|len| len & !3)
+}
+
+/// A cheap look at a place before its checksum is computed: kinds have their top bit set.
+fn may_be_a_head(window: &[u8], at: usize) -> bool {
+    window.get(at + 15).is_some_and(|kind| kind & 0x80 != 0)
+}

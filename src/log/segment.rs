@@ -1,0 +1,331 @@
+//! One segment as readers see it: frames and events at offsets, from a map, by positional reads,
+//! or from commit buffers that were not written yet.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{OnceLock, Weak};
+
+use crate::bytes::{Bytes, Region};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::format::entry;
+use crate::format::files::LogFile;
+use crate::format::frame::Frame;
+use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
+use crate::options::ReadMode;
+use crate::position::{Position, Version};
+use crate::storage::{Access, Dir, NamedFile};
+use crate::sync::{Arc, AtomicU32, Mutex, Ordering, RwLock};
+
+/// What a read of one frame fetches at first where there is no map.
+pub(crate) const READ_ONE: usize = 4 << 10;
+/// What a scan fetches at a time where there is no map.
+pub(crate) const READ_AHEAD: usize = 256 << 10;
+
+/// A segment that holds (or is about to hold) frames.
+pub(crate) struct Segment {
+    header: SegmentHeader,
+    seed: Seed,
+    base: u64,
+    dir: Dir,
+    mode: ReadMode,
+    source: OnceLock<Source>,
+    /// The end of the frames that were handed to the file. No byte below it changes.
+    written: AtomicU32,
+    /// Groups behind `written` that are visible but still wait to be written, in order.
+    pending: RwLock<VecDeque<(u32, Arc<Vec<u8>>)>>,
+}
+
+/// Where the bytes come from, opened when they are first asked for.
+struct Source {
+    file: NamedFile,
+    region: Option<Arc<dyn Region>>,
+}
+
+/// A whole frame of a segment, its head verified, in bytes that may reach beyond it.
+#[derive(Clone, Debug)]
+pub(crate) struct FrameAt {
+    pub(crate) offset: u32,
+    pub(crate) frame: Frame,
+    window: Bytes,
+    /// Where in the window the frame begins.
+    start: usize,
+}
+
+impl FrameAt {
+    /// The bytes from the frame's start on.
+    pub(crate) fn bytes(&self) -> &[u8] {
+        self.window.as_slice().get(self.start..).unwrap_or_default()
+    }
+
+    /// The frame's own bytes, counted.
+    fn owned(&self) -> Option<Bytes> {
+        self.window.slice(self.start..self.start.checked_add(self.frame.len as usize)?)
+    }
+}
+
+impl Segment {
+    /// A segment whose frames end at `end`.
+    pub(crate) fn new(
+        dir: Dir,
+        mode: ReadMode,
+        header: SegmentHeader,
+        base: u64,
+        end: u32,
+    ) -> Self {
+        Self {
+            header,
+            seed: Seed::of(&header.salt),
+            base,
+            dir,
+            mode,
+            source: OnceLock::new(),
+            written: AtomicU32::new(end),
+            pending: RwLock::default(),
+        }
+    }
+
+    pub(crate) const fn ordinal(&self) -> u32 {
+        self.header.ordinal
+    }
+
+    pub(crate) const fn header(&self) -> &SegmentHeader {
+        &self.header
+    }
+
+    pub(crate) const fn seed(&self) -> Seed {
+        self.seed
+    }
+
+    /// The position of its first event.
+    pub(crate) const fn base(&self) -> u64 {
+        self.base
+    }
+
+    /// The end of the frames that were handed to the file.
+    pub(crate) fn written(&self) -> u32 {
+        self.written.load(Ordering::Acquire)
+    }
+
+    /// The position of the event with an ordinal.
+    pub(crate) const fn position(&self, ordinal: u32) -> Position {
+        Position(self.base + ordinal as u64)
+    }
+
+    pub(crate) fn file(&self) -> LogFile {
+        LogFile::Segment { ordinal: self.header.ordinal, generation: self.header.generation }
+    }
+
+    /// Uses an already open file instead of opening it on first use.
+    pub(crate) fn adopt(&self, file: NamedFile) -> Result<()> {
+        let source = self.source_of(file)?;
+        // Lost only against another thread that has just done the same.
+        let _ = self.source.set(source);
+        Ok(())
+    }
+
+    /// Says that frames up to `end` were handed to the file; their commit buffers are let go.
+    pub(crate) fn set_written(&self, end: u32) {
+        self.written.store(end, Ordering::Release);
+        let mut pending = self.pending.write();
+        while pending.front().is_some_and(|(offset, _)| *offset < end) {
+            pending.pop_front();
+        }
+    }
+
+    /// Makes a group readable before it is written.
+    pub(crate) fn hold(&self, offset: u32, group: Arc<Vec<u8>>) {
+        self.pending.write().push_back((offset, group));
+    }
+
+    /// The groups that wait to be written, joined: their offset and bytes.
+    pub(crate) fn held(&self) -> Option<(u32, Vec<u8>)> {
+        let pending = self.pending.read();
+        let offset = pending.front()?.0;
+        let mut bytes = Vec::with_capacity(pending.iter().map(|(_, group)| group.len()).sum());
+        for (_, group) in pending.iter() {
+            bytes.extend_from_slice(group);
+        }
+        Some((offset, bytes))
+    }
+
+    /// The frame at an offset, its head verified. `fetch` is how much to read at once where there
+    /// is no map.
+    pub(crate) fn frame(&self, offset: u32, fetch: usize) -> Result<FrameAt> {
+        let mut bytes = self.bytes_from(offset, fetch)?;
+        loop {
+            let room = self.room(offset);
+            match Frame::parse(bytes.as_slice(), self.seed, offset, room) {
+                Ok(frame) if frame.len as usize <= bytes.len() => {
+                    return Ok(FrameAt { offset, frame, window: bytes, start: 0 });
+                }
+                Ok(frame) => bytes = self.bytes_from(offset, frame.len as usize)?,
+                // The head may be longer than what was fetched; only then a second try is worth it.
+                Err(_) if bytes.len() < room as usize && bytes.len() <= fetch => {
+                    bytes = self.bytes_from(offset, room as usize)?;
+                }
+                Err(invalid) => {
+                    let path = self.dir.path(&self.file().path());
+                    return Err(invalid.at(&path, u64::from(offset)));
+                }
+            }
+        }
+    }
+
+    /// Moves on to the next frame, in the same bytes where they reach that far.
+    pub(crate) fn next_frame(&self, at: &mut FrameAt) -> Result<()> {
+        let offset = at.offset + at.frame.len;
+        let start = at.start + at.frame.len as usize;
+        let rest = at.window.as_slice().get(start..).unwrap_or_default();
+        if let Ok(frame) = Frame::parse(rest, self.seed, offset, self.room(offset))
+            && frame.len as usize <= rest.len()
+        {
+            (at.offset, at.frame, at.start) = (offset, frame, start);
+            return Ok(());
+        }
+        *at = self.frame(offset, READ_AHEAD)?;
+        Ok(())
+    }
+
+    /// An event of a frame, its entry verified.
+    pub(crate) fn event(&self, at: &FrameAt, index: u16) -> Result<Event> {
+        let wrong = || self.corrupt(at.offset, "an event in the frame", "none");
+        let bytes = at.bytes();
+        let place = at.frame.event(bytes, index).ok_or_else(wrong)?;
+        let entry = bytes.get(place.entry.range()).ok_or_else(wrong)?;
+        let path = || self.dir.path(&self.file().path());
+        let offset = u64::from(at.offset) + u64::from(place.entry.start);
+        place.verify(entry).map_err(|invalid| invalid.at(&path(), offset))?;
+        let parts = entry::parts(entry, place.entry.start)
+            .map_err(|invalid| invalid.at(&path(), offset))?;
+        let (first_version, stream) = at.frame.stream(bytes, place.stream).ok_or_else(wrong)?;
+        let version = place.version(first_version).ok_or_else(wrong)?;
+        if bytes.get(stream.range()).is_none_or(|name| str::from_utf8(name).is_err()) {
+            return Err(self.corrupt(at.offset, "a stream name in UTF-8", "other bytes"));
+        }
+        let ordinal = u64::from(at.frame.first) + u64::from(index);
+        Ok(Event {
+            frame: at.owned().ok_or_else(wrong)?,
+            stream,
+            parts,
+            position: Position(self.base + ordinal),
+            version: Version(version),
+            committed_at: at.frame.time,
+            salt: self.header.salt,
+        })
+    }
+
+    /// The version of the last event that a frame holds of a stream; `None` where it holds none.
+    pub(crate) fn last_of_stream(&self, at: &FrameAt, name: &str) -> Option<(Version, Position)> {
+        let bytes = at.bytes();
+        let (index, first_version) = (0..at.frame.streams()).find_map(|index| {
+            let (first_version, span) = at.frame.stream(bytes, index)?;
+            (bytes.get(span.range())? == name.as_bytes()).then_some((index, first_version))
+        })?;
+        (0..at.frame.events).rev().find_map(|event| {
+            let place = at.frame.event(bytes, event).filter(|place| place.stream == index)?;
+            let ordinal = at.frame.first + u32::from(event);
+            Some((Version(place.version(first_version)?), self.position(ordinal)))
+        })
+    }
+
+    /// An error about a place in this segment.
+    pub(crate) fn corrupt(&self, offset: u32, expected: &str, found: &str) -> Error {
+        Error::corrupt(self.dir.path(&self.file().path()), u64::from(offset), expected, found)
+    }
+
+    /// How many bytes a frame at an offset can take.
+    fn room(&self, offset: u32) -> u32 {
+        let written = self.written();
+        if offset < written { written - offset } else { u32::MAX }
+    }
+
+    fn bytes_from(&self, offset: u32, fetch: usize) -> Result<Bytes> {
+        let written = self.written();
+        if offset >= written {
+            if let Some(bytes) = self.pending_from(offset) {
+                return Ok(bytes);
+            }
+            // Written between the two looks.
+            if offset >= self.written() {
+                return Err(self.corrupt(offset, "a frame", "the end of the log"));
+            }
+            return self.bytes_from(offset, fetch);
+        }
+        let source = self.source()?;
+        let (from, to) = (offset as usize, written as usize);
+        if let Some(region) = &source.region {
+            return Bytes::new(Arc::clone(region), from..to)
+                .ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"));
+        }
+        let len = fetch.min(to - from);
+        let read = source.file.read_range(u64::from(offset), len)?;
+        read.map(Bytes::from_vec)
+            .ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"))
+    }
+
+    fn pending_from(&self, offset: u32) -> Option<Bytes> {
+        let pending = self.pending.read();
+        let behind = pending.partition_point(|(start, _)| *start <= offset);
+        let (start, group) = pending.get(behind.checked_sub(1)?)?;
+        let from = (offset - start) as usize;
+        let region: Arc<dyn Region> = Arc::<Vec<u8>>::clone(group);
+        Bytes::new(region, from..group.len()).filter(|bytes| bytes.len() > 0)
+    }
+
+    fn source(&self) -> Result<&Source> {
+        if let Some(source) = self.source.get() {
+            return Ok(source);
+        }
+        let file = self.dir.open(&self.file().path(), Access::Read)?;
+        let source = self.source_of(file)?;
+        Ok(self.source.get_or_init(|| source))
+    }
+
+    /// Checks that a file is this segment, and maps it.
+    fn source_of(&self, file: NamedFile) -> Result<Source> {
+        let page = file.read_range(0, HEADER_BYTES as usize)?;
+        let page = page.ok_or_else(|| self.corrupt(0, "a segment header", "a shorter file"))?;
+        let header = SegmentHeader::decode(&page).map_err(|invalid| invalid.at(file.path(), 0))?;
+        if header != self.header {
+            return Err(self.corrupt(0, "the header of this segment", "another segment's"));
+        }
+        let len = file.len()?;
+        if len < u64::from(header.len) {
+            let expected = format!("{} bytes", header.len);
+            return Err(self.corrupt(0, &expected, &format!("{len} bytes")));
+        }
+        let region = match self.mode {
+            ReadMode::Mmap => file.map(u64::from(header.len))?,
+            ReadMode::Positional => None,
+        };
+        if let Some(region) = &region {
+            remember_map(self.seed, region);
+        }
+        Ok(Source { file, region })
+    }
+}
+
+/// The maps of segments that this process has made, by any store, and that may still
+/// live: a later opening must know, because the cache behind a map cannot be dropped.
+static MAPS: Mutex<BTreeMap<Seed, Weak<dyn Region>>> = Mutex::new(BTreeMap::new());
+
+fn remember_map(seed: Seed, region: &Arc<dyn Region>) {
+    let mut maps = MAPS.lock();
+    maps.retain(|_, region| region.strong_count() > 0);
+    maps.insert(seed, Arc::downgrade(region));
+}
+
+/// Whether this process still has a map of the segment with a seed.
+pub(crate) fn is_mapped(seed: Seed) -> bool {
+    MAPS.lock().get(&seed).is_some_and(|region| region.strong_count() > 0)
+}
+
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment")
+            .field("file", &self.file())
+            .field("base", &self.base)
+            .field("written", &self.written())
+            .finish_non_exhaustive()
+    }
+}

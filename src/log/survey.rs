@@ -1,0 +1,222 @@
+//! What lies in `log/`: which segments there are, how they hang together, and which is the last.
+
+use std::collections::BTreeMap;
+
+use super::scan::Scanner;
+use crate::error::{Error, Result};
+use crate::format::directory::SegmentRow;
+use crate::format::files::{LOG, LogFile};
+use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
+use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
+use crate::storage::{Access, Dir, NamedFile};
+
+/// The files of `log/`, by what they are.
+#[derive(Debug, Default)]
+pub(crate) struct Listing {
+    /// The newest generation of each segment.
+    pub(crate) segments: BTreeMap<u32, u32>,
+    pub(crate) others: Vec<LogFile>,
+    /// What interrupted replacements left.
+    pub(crate) temporary: Vec<String>,
+}
+
+/// The last segment that holds frames, and how it begins.
+#[derive(Debug)]
+pub(crate) struct Last {
+    pub(crate) header: SegmentHeader,
+    pub(crate) file: NamedFile,
+    pub(crate) begin: Begin,
+}
+
+/// What a survey finds.
+#[derive(Debug)]
+pub(crate) struct Survey {
+    /// The sealed segments, oldest first.
+    pub(crate) sealed: Vec<SegmentRow>,
+    /// The unsealed one; `None` in a store that has never held a frame.
+    pub(crate) last: Option<Last>,
+    /// A segment behind the last one that holds no event: prepared, or its first write torn.
+    pub(crate) unused: Option<u32>,
+}
+
+/// Lists `log/`. Names that are not ours are left alone.
+pub(crate) fn list(dir: &Dir) -> Result<Listing> {
+    let mut listing = Listing::default();
+    for name in dir.list(LOG)? {
+        match LogFile::parse(&name) {
+            Some(LogFile::Segment { ordinal, generation }) => {
+                let newest = listing.segments.entry(ordinal).or_insert(generation);
+                *newest = generation.max(*newest);
+            }
+            Some(other) => listing.others.push(other),
+            None if name.ends_with(crate::format::files::TEMPORARY) => listing.temporary.push(name),
+            None => {}
+        }
+    }
+    listing.others.sort_unstable();
+    Ok(listing)
+}
+
+/// Reads the headers of the segments that `known` (the directory's table) does not vouch for, and
+/// checks that all hang together.
+pub(crate) fn survey(
+    dir: &Dir,
+    store: [u8; 16],
+    listing: &Listing,
+    known: &[SegmentRow],
+) -> Result<Survey> {
+    let known = known.iter().take_while(|row| is_listed(listing, row));
+    let mut survey = Survey { sealed: known.copied().collect(), last: None, unused: None };
+    let newest = listing.segments.keys().next_back().copied().unwrap_or(0);
+    let first = survey.sealed.last().map_or(1, |row| row.ordinal + 1);
+    for ordinal in first..=newest {
+        let Some(generation) = listing.segments.get(&ordinal).copied() else {
+            return Err(missing(dir, ordinal));
+        };
+        let name = LogFile::Segment { ordinal, generation }.path();
+        let file = dir.open(&name, Access::Read)?;
+        match look(&file, store, ordinal, ordinal == newest)? {
+            Some((header, begin)) => {
+                survey.link(&file, &begin)?;
+                survey.last = Some(Last { header, file, begin });
+            }
+            None => survey.unused = Some(ordinal),
+        }
+    }
+    if survey.last.is_none() && !survey.sealed.is_empty() {
+        // The directory covers sealed segments only, so one behind them must exist.
+        return Err(missing(dir, first));
+    }
+    Ok(survey)
+}
+
+impl Survey {
+    /// Checks that a segment follows the last one, which is thereby sealed.
+    fn link(&mut self, file: &NamedFile, begin: &Begin) -> Result<()> {
+        let wrong = |what: &str, expected: u64, found: u64| {
+            Error::corrupt(
+                file.path(),
+                u64::from(HEADER_BYTES),
+                format!("a link to {what} {expected}"),
+                format!("{found}"),
+            )
+        };
+        let (ordinal, next_base) = if let Some(last) = self.last.take() {
+            let events = begin.base.checked_sub(last.begin.base);
+            let events = events.and_then(|events| u32::try_from(events).ok()).ok_or_else(|| {
+                wrong("a segment that begins at position", last.begin.base, begin.base)
+            })?;
+            if begin.predecessor_end < HEADER_BYTES || begin.predecessor_end > last.header.len {
+                let end = u64::from(begin.predecessor_end);
+                return Err(wrong("an end inside", u64::from(last.header.len), end));
+            }
+            let row = SegmentRow {
+                ordinal: last.header.ordinal,
+                generation: last.header.generation,
+                salt: last.header.salt,
+                base: last.begin.base,
+                events,
+                end: begin.predecessor_end,
+                len: last.header.len,
+                last_crc: begin.predecessor_crc,
+                chain: begin.predecessor_chain,
+            };
+            self.sealed.push(row);
+            (row.ordinal, begin.base)
+        } else if let Some(row) = self.sealed.last() {
+            let (found, expected) = (begin.predecessor_chain.0, row.chain.0);
+            if (begin.predecessor_crc, found) != (row.last_crc, expected) {
+                return Err(wrong("a segment with the digest", expected, found));
+            }
+            (row.ordinal, row.base + u64::from(row.events))
+        } else {
+            (0, 1)
+        };
+        if begin.predecessor != ordinal {
+            return Err(wrong("segment", u64::from(ordinal), u64::from(begin.predecessor)));
+        }
+        if begin.base != next_base {
+            return Err(wrong("position", next_base, begin.base));
+        }
+        Ok(())
+    }
+}
+
+fn is_listed(listing: &Listing, row: &SegmentRow) -> bool {
+    listing.segments.get(&row.ordinal) == Some(&row.generation)
+}
+
+fn missing(dir: &Dir, ordinal: u32) -> Error {
+    let file = LogFile::Segment { ordinal, generation: 0 };
+    Error::corrupt(dir.path(&file.path()), 0, "the segment", "no file")
+}
+
+/// Looks at the header and the first frame of a segment. `None` where it holds no event and never
+/// did, which only the newest may.
+fn look(
+    file: &NamedFile,
+    store: [u8; 16],
+    ordinal: u32,
+    is_newest: bool,
+) -> Result<Option<(SegmentHeader, Begin)>> {
+    let len = u32::try_from(file.len()?)
+        .map_err(|_| Error::corrupt(file.path(), 0, "a file below 4 GiB", "a longer one"))?;
+    let mut page = vec![0; HEADER_BYTES as usize];
+    let read = file.read_at(&mut page, 0)?;
+    let header = match SegmentHeader::decode(page.get(..read).unwrap_or_default()) {
+        Ok(header) => header,
+        Err(invalid) => {
+            // An unfinished preparation left zeros behind the header's page; anything else there
+            // was a log once.
+            let mut behind = Scanner::new(file, Seed::of(&[0; 16]), len.max(HEADER_BYTES));
+            if is_newest && !invalid.unsupported && behind.is_zero_from(HEADER_BYTES)? {
+                return Ok(None);
+            }
+            return Err(invalid.at(file.path(), 0));
+        }
+    };
+    if (header.store, header.ordinal) != (store, ordinal) {
+        let expected = format!("segment {ordinal} of this store");
+        let found = format!("segment {} of store {}", header.ordinal, hex(header.store));
+        return Err(Error::corrupt(file.path(), 0, expected, found));
+    }
+    let seed = Seed::of(&header.salt);
+    let mut first = vec![0; BEGIN_BYTES as usize];
+    file.read_at(&mut first, u64::from(HEADER_BYTES))?;
+    let begin = Frame::parse(&first, seed, HEADER_BYTES, BEGIN_BYTES)
+        .ok()
+        .filter(|frame| frame.previous == header.crc())
+        .and_then(|frame| frame.begin(&first));
+    let Some(begin) = begin else {
+        return if is_newest {
+            check_never_used(file, &header, seed, len).map(|()| None)
+        } else {
+            Err(Error::corrupt(file.path(), u64::from(HEADER_BYTES), "a first frame", "none"))
+        };
+    };
+    if len < header.len {
+        let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
+        return Err(Error::corrupt(file.path(), u64::from(len), expected, found));
+    }
+    Ok(Some((header, begin)))
+}
+
+/// A segment without a valid first frame holds no event, unless a frame behind it proves that its
+/// first group was durable once.
+fn check_never_used(file: &NamedFile, header: &SegmentHeader, seed: Seed, len: u32) -> Result<()> {
+    let mut scanner = Scanner::new(file, seed, len.min(header.len).max(HEADER_BYTES));
+    let mut from = HEADER_BYTES;
+    while let Some((offset, durable_end)) = scanner.search(from)? {
+        if durable_end > HEADER_BYTES {
+            let found = format!("none, but a later one at byte {offset}");
+            let at = u64::from(HEADER_BYTES);
+            return Err(Error::corrupt(file.path(), at, "a first frame", found));
+        }
+        from = offset + 4;
+    }
+    Ok(())
+}
+
+fn hex(bytes: [u8; 16]) -> String {
+    uuid::Uuid::from_bytes(bytes).to_string()
+}

@@ -1,0 +1,213 @@
+//! Finding the end of the log: what the unsealed segment holds, and what to make of it.
+
+use super::report::IndexCheckpoint;
+use crate::error::{Error, Result};
+use crate::format::files::LogFile;
+use crate::format::frame::{Frame, WATERMARK_BYTES};
+use crate::format::segment::{HEADER_BYTES, Seed};
+use crate::index::SealedIndex;
+use crate::log::recovery::{Behind, Decision, Found, decide};
+use crate::log::scan::{Progress, Scanner, Stop};
+use crate::log::survey::Last;
+use crate::options::ReadMode;
+use crate::storage::{Dir, NamedFile};
+
+/// The unsealed segment, examined.
+#[derive(Debug)]
+pub(super) struct Examined {
+    pub(super) progress: Progress,
+    pub(super) decision: Decision,
+    /// Whatever stands behind the end is not nothing.
+    pub(super) bytes_behind: u64,
+    /// The index checkpoint, if it describes this segment.
+    pub(super) checkpoint: Option<SealedIndex>,
+    pub(super) checkpoint_state: IndexCheckpoint,
+}
+
+/// Examines the unsealed segment, without changing anything.
+///
+/// `live_writer`: another process is writing, so whatever stands behind the last frame that is
+/// known to be durable is not there yet, and nothing is decided.
+pub(super) fn examine(
+    dir: &Dir,
+    store: [u8; 16],
+    mode: ReadMode,
+    last: &Last,
+    live_writer: bool,
+) -> Result<Examined> {
+    let (checkpoint, checkpoint_state) = usable_checkpoint(dir, store, mode, last)?;
+    let mut resumed = Progress::start(&last.header);
+    if let Some(index) = &checkpoint {
+        resumed = resume(index);
+    }
+    let seed = Seed::of(&last.header.salt);
+    let len = last.header.len;
+    let mut scanner = Scanner::new(&last.file, seed, len);
+    let mut progress = resumed;
+    let claims_clean = checkpoint.as_ref().is_some_and(SealedIndex::is_clean);
+    let mut stop = scanner.walk(&mut progress, len, |_, _, _| Ok(()))?;
+    let clean = claims_clean && progress == resumed;
+    if live_writer {
+        let progress = durable_prefix(&last.file, seed, len, resumed, progress.durable_end)?;
+        let decision = Decision::Continue;
+        return Ok(Examined { progress, decision, bytes_behind: 0, checkpoint, checkpoint_state });
+    }
+    let mut later = None;
+    let mut bytes_behind = 0;
+    if !clean {
+        (progress, stop) = on_the_medium(&last.file, seed, len, resumed, (progress, stop))?;
+        if !scanner.is_zero_from(progress.end)? {
+            bytes_behind = u64::from(len - progress.end);
+            later = best_later(&mut scanner, progress.end)?;
+        }
+    }
+    let found = Found {
+        end: progress.end,
+        durable_end: progress.durable_end.max(resumed.durable_end),
+        clean,
+        sealed: progress.sealed,
+        behind: match stop {
+            Stop::Invalid(invalid) if bytes_behind > 0 => Behind::Bytes(invalid),
+            _ => Behind::Nothing,
+        },
+        later,
+        empty: progress.events == 0,
+    };
+    Ok(Examined { decision: decide(&found), progress, bytes_behind, checkpoint, checkpoint_state })
+}
+
+/// Reads what was not known to be durable again, past the cache: after a failed sync the cache may
+/// show bytes that the medium never got.
+fn on_the_medium(
+    file: &NamedFile,
+    seed: Seed,
+    len: u32,
+    resumed: Progress,
+    cached: (Progress, Stop),
+) -> Result<(Progress, Stop)> {
+    file.sync()?;
+    file.drop_cache()?;
+    let durable = cached.0.durable_end.max(resumed.durable_end);
+    if durable >= cached.0.end {
+        return Ok(cached);
+    }
+    let mut before = resumed;
+    Scanner::new(file, seed, len).walk(&mut before, durable, |_, _, _| Ok(()))?;
+    let Some(mut direct) = Scanner::direct(file, seed, len)? else {
+        if crate::log::segment::is_mapped(seed) {
+            return Err(Error::StillMapped { path: file.path().into() });
+        }
+        let mut progress = before;
+        let stop = Scanner::new(file, seed, len).walk(&mut progress, len, |_, _, _| Ok(()))?;
+        return Ok((progress, stop));
+    };
+    let mut progress = before;
+    let stop = direct.walk(&mut progress, len, |_, _, _| Ok(()))?;
+    Ok((progress, stop))
+}
+
+/// What a running writer has made durable for certain: the frames up to the largest durable end.
+fn durable_prefix(
+    file: &NamedFile,
+    seed: Seed,
+    len: u32,
+    resumed: Progress,
+    durable_end: u32,
+) -> Result<Progress> {
+    let mut progress = resumed;
+    let until = durable_end.max(resumed.end);
+    Scanner::new(file, seed, len).walk(&mut progress, until, |_, _, _| Ok(()))?;
+    Ok(progress)
+}
+
+/// Of the frames that verify behind the end, the one that proves most.
+fn best_later(scanner: &mut Scanner<'_>, end: u32) -> Result<Option<(u32, u32)>> {
+    let mut best: Option<(u32, u32)> = None;
+    let mut from = end;
+    while let Some((offset, durable_end)) = scanner.search(from)? {
+        if best.is_none_or(|(_, known)| durable_end > known) {
+            best = Some((offset, durable_end));
+        }
+        if durable_end > end {
+            break;
+        }
+        from = offset + 4;
+    }
+    Ok(best)
+}
+
+/// The index checkpoint of a segment, if it is one and agrees with the log. It is derived: no fault
+/// of it keeps a store from opening.
+fn usable_checkpoint(
+    dir: &Dir,
+    store: [u8; 16],
+    mode: ReadMode,
+    last: &Last,
+) -> Result<(Option<SealedIndex>, IndexCheckpoint)> {
+    let header = &last.header;
+    let name = LogFile::IndexCheckpoint { ordinal: header.ordinal, generation: header.generation };
+    let index = match SealedIndex::open(dir, name, mode) {
+        Ok(Some(index)) => index,
+        Ok(None) => return Ok((None, IndexCheckpoint::Missing)),
+        Err(e) => return Ok((None, IndexCheckpoint::Ignored { why: e.to_string() })),
+    };
+    let footer = &index.footer;
+    let ignored = |why: &str| Ok((None, IndexCheckpoint::Ignored { why: why.into() }));
+    if (footer.store, footer.salt, footer.base) != (store, header.salt, last.begin.base) {
+        return ignored("it describes another segment");
+    }
+    if footer.end < HEADER_BYTES || footer.end > header.len {
+        return ignored("it ends outside the segment");
+    }
+    // A checkpoint that verifies is evidence of what was durable, also where the log disagrees:
+    // then it is the log that is damaged, and the scan from its end tells.
+    if !ends_with(&last.file, Seed::of(&header.salt), &index)? {
+        let path = last.file.path();
+        let expected = format!("a frame with the checksum {:08x}", footer.last_crc);
+        return Err(Error::corrupt(path, u64::from(footer.end), expected, "none"));
+    }
+    let events = u64::from(footer.events);
+    Ok((Some(index), IndexCheckpoint::Used { events }))
+}
+
+/// Whether the last frame that an index covers stands in the segment, whole.
+fn ends_with(file: &NamedFile, seed: Seed, index: &SealedIndex) -> Result<bool> {
+    let footer = &index.footer;
+    let mut starts = vec![
+        footer.end.saturating_sub(WATERMARK_BYTES),
+        footer.end.saturating_sub(crate::format::frame::BEGIN_BYTES),
+        footer.end.saturating_sub(crate::format::frame::SEAL_BYTES),
+    ];
+    if let Some(last) = footer.events.checked_sub(1) {
+        starts.extend(index.offset(last).ok());
+    }
+    for start in starts {
+        let Some(len) = footer.end.checked_sub(start).filter(|_| start >= HEADER_BYTES) else {
+            continue;
+        };
+        let bytes = file.read_range(u64::from(start), len as usize)?.unwrap_or_default();
+        if let Ok(frame) = Frame::parse(&bytes, seed, start, len)
+            && (frame.crc, frame.len) == (footer.last_crc, len)
+            && frame.verify_body(&bytes).is_ok()
+        {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Where the scan goes on behind what an index covers, all of which was durable.
+fn resume(index: &SealedIndex) -> Progress {
+    let footer = &index.footer;
+    Progress {
+        end: footer.end,
+        last_crc: footer.last_crc,
+        chain: footer.chain,
+        frames: footer.frames,
+        events: footer.events,
+        first_time: footer.first_time,
+        last_time: footer.last_time,
+        durable_end: footer.end,
+        sealed: false,
+    }
+}

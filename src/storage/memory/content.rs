@@ -1,0 +1,170 @@
+//! The bytes of a simulated file.
+
+use std::collections::BTreeMap;
+use std::iter;
+use std::ops::Range;
+
+use crate::sync::Arc;
+
+/// Bytes are kept in chunks of this size, shared between the copies of a file.
+const CHUNK: usize = 16 << 10;
+
+static ZEROS: [u8; CHUNK] = [0; CHUNK];
+
+/// A length and bytes, where zeros take no memory: files are filled with zeros long before they
+/// are written.
+#[derive(Clone, Default)]
+pub(super) struct Content {
+    chunks: BTreeMap<usize, Arc<[u8; CHUNK]>>,
+    len: usize,
+}
+
+impl Content {
+    pub(super) const fn len(&self) -> usize {
+        self.len
+    }
+
+    pub(super) fn grow(&mut self, len: usize) {
+        self.len = self.len.max(len);
+    }
+
+    /// Reads what there is at an offset, up to the length of the buffer.
+    pub(super) fn read(&self, buffer: &mut [u8], offset: usize) -> usize {
+        let count = buffer.len().min(self.len.saturating_sub(offset));
+        for (at, range) in parts(offset, count, CHUNK) {
+            if let Some(target) = buffer.get_mut(range) {
+                target.copy_from_slice(self.stored(at, target.len()));
+            }
+        }
+        count
+    }
+
+    /// Writes at an offset, growing if need be.
+    pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
+        for (at, range) in parts(offset, bytes.len(), CHUNK) {
+            let source = bytes.get(range).unwrap_or_default();
+            let zeros = ZEROS.starts_with(source);
+            if zeros && source.len() == CHUNK {
+                self.chunks.remove(&(at / CHUNK));
+            } else if !zeros || self.chunks.contains_key(&(at / CHUNK)) {
+                let new = || Arc::new([0; CHUNK]);
+                let chunk = Arc::make_mut(self.chunks.entry(at / CHUNK).or_insert_with(new));
+                let start = at % CHUNK;
+                if let Some(target) = chunk.get_mut(start..start + source.len()) {
+                    target.copy_from_slice(source);
+                }
+            }
+        }
+        self.grow(offset + bytes.len());
+    }
+
+    /// Whether these bytes stand at an offset. What was never written is zeros, also behind the
+    /// end.
+    pub(super) fn holds(&self, offset: usize, bytes: &[u8]) -> bool {
+        parts(offset, bytes.len(), CHUNK).all(|(at, range)| {
+            bytes.get(range).is_some_and(|bytes| bytes == self.stored(at, bytes.len()))
+        })
+    }
+
+    pub(super) fn flip(&mut self, offset: usize, xor: u8) {
+        let mut byte = [0];
+        if self.read(&mut byte, offset) == 1 {
+            self.write(offset, &byte.map(|byte| byte ^ xor));
+        }
+    }
+
+    pub(super) fn to_vec(&self) -> Vec<u8> {
+        let mut bytes = vec![0; self.len];
+        self.read(&mut bytes, 0);
+        bytes
+    }
+
+    /// Bytes that do not cross the end of a chunk.
+    fn stored(&self, at: usize, len: usize) -> &[u8] {
+        let chunk = self.chunks.get(&(at / CHUNK)).map_or(&ZEROS, |chunk| chunk);
+        let start = at % CHUNK;
+        chunk.get(start..start + len).unwrap_or_default()
+    }
+}
+
+impl From<&[u8]> for Content {
+    fn from(bytes: &[u8]) -> Self {
+        let mut content = Self::default();
+        content.write(0, bytes);
+        content
+    }
+}
+
+/// Cuts a range of a file at the multiples of `unit`: where each part starts in the file, and its
+/// range of the bytes.
+pub(super) fn parts(
+    offset: usize,
+    len: usize,
+    unit: usize,
+) -> impl Iterator<Item = (usize, Range<usize>)> {
+    let mut done = 0;
+    iter::from_fn(move || {
+        let start = done;
+        let at = offset + start;
+        done = len.min(start + unit - at % unit);
+        (start < len).then_some((at, start..done))
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_end_at_multiples() {
+        assert_eq!(parts(0, 0, 512).count(), 0);
+        assert!(parts(510, 4, 512).eq([(510, 0..2), (512, 2..4)]));
+        assert!(parts(512, 1024, 512).eq([(512, 0..512), (1024, 512..1024)]));
+    }
+
+    #[test]
+    fn what_is_written_is_read() {
+        let mut content = Content::default();
+        let bytes: Vec<u8> = (1..=250).cycle().take(2 * CHUNK).collect();
+        content.write(CHUNK - 10, &bytes);
+        assert_eq!(content.len(), 3 * CHUNK - 10);
+        let mut buffer = vec![0xEE; 3 * CHUNK];
+        assert_eq!(content.read(&mut buffer, CHUNK - 12), 2 * CHUNK + 2);
+        assert_eq!(buffer[..2], [0, 0]);
+        assert_eq!(buffer[2..2 * CHUNK + 2], bytes);
+        assert_eq!(content.read(&mut buffer, content.len()), 0);
+        assert_eq!(content.read(&mut buffer, 9 * CHUNK), 0);
+        content.grow(1);
+        assert_eq!(content.len(), 3 * CHUNK - 10);
+    }
+
+    #[test]
+    fn zeros_take_no_memory() {
+        let mut content = Content::default();
+        content.write(5, &vec![0; 10 * CHUNK]);
+        assert!(content.chunks.is_empty());
+        assert_eq!(content.len(), 10 * CHUNK + 5);
+        content.write(3 * CHUNK, &vec![7; 2 * CHUNK]);
+        assert_eq!(content.chunks.len(), 2);
+        content.write(2 * CHUNK + 1, &vec![0; 2 * CHUNK]);
+        assert_eq!(content.chunks.len(), 1);
+        assert!(content.holds(0, &vec![0; 4 * CHUNK + 1]));
+        assert!(content.holds(4 * CHUNK + 1, &vec![7; CHUNK - 1]));
+    }
+
+    #[test]
+    fn copies_do_not_change_each_other() {
+        let mut content = Content::from(&b"old"[..]);
+        let copy = content.clone();
+        content.write(0, b"new");
+        assert_eq!(copy.to_vec(), b"old");
+        assert_eq!(content.to_vec(), b"new");
+    }
+
+    #[test]
+    fn bytes_behind_the_end_are_zeros() {
+        let content = Content::from(&b"a"[..]);
+        assert!(content.holds(0, b"a\0\0"));
+        assert!(!content.holds(0, b"a\0b"));
+    }
+}

@@ -1,0 +1,585 @@
+//! A simulated file: what reads see, and what the medium has of it.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::io;
+
+use super::content::{Content, parts};
+use super::script::{CallKind, Refusal};
+use super::{Choice, Chooser, Keep, Shared, Turn};
+use crate::bytes::Region;
+use crate::storage::File;
+use crate::sync::{Arc, Mutex};
+
+/// What a medium writes as a whole, or tears.
+const SECTOR: usize = 512;
+
+/// A file without its name.
+#[derive(Clone)]
+pub(super) struct Inode {
+    visible: Content,
+    /// `None` where nobody asks what a crash would leave.
+    medium: Option<Medium>,
+}
+
+/// What is durable, and what separates it from what is visible.
+#[derive(Clone, Default)]
+struct Medium {
+    content: Content,
+    /// In the order in which they were made.
+    unsynced: Vec<Write>,
+    /// Whether the length changed since the last sync.
+    grown: bool,
+    /// Sectors that a failed sync left clean in the cache and absent on the medium. As on ext4, not
+    /// even writing them again helps before the cache was dropped.
+    lost: BTreeSet<usize>,
+}
+
+#[derive(Clone)]
+struct Write {
+    offset: usize,
+    bytes: Box<[u8]>,
+}
+
+impl Inode {
+    /// A file with this durable content.
+    pub(super) fn new(content: Content, tracked: bool) -> Self {
+        let medium = || Medium { content: content.clone(), ..Medium::default() };
+        Self { medium: tracked.then(medium), visible: content }
+    }
+
+    pub(super) const fn visible(&self) -> &Content {
+        &self.visible
+    }
+
+    /// What the medium holds.
+    const fn durable(&self) -> &Content {
+        match &self.medium {
+            Some(medium) => &medium.content,
+            None => &self.visible,
+        }
+    }
+
+    fn write(&mut self, offset: usize, bytes: &[u8]) {
+        let before = self.visible.len();
+        self.visible.write(offset, bytes);
+        if let Some(medium) = &mut self.medium {
+            medium.grown |= self.visible.len() > before;
+            medium.note(offset, bytes);
+        }
+    }
+
+    fn grow(&mut self, len: usize) {
+        if let Some(medium) = &mut self.medium {
+            medium.grown |= len > self.visible.len();
+        }
+        self.visible.grow(len);
+    }
+
+    fn sync(&mut self) {
+        let Some(medium) = &mut self.medium else { return };
+        let len = medium.pending_len(&self.visible);
+        for write in medium.unsynced.drain(..) {
+            for (sector, at, piece) in write.sectors() {
+                if !medium.lost.contains(&sector) {
+                    medium.content.write(at, piece);
+                }
+            }
+        }
+        medium.content.grow(len);
+        medium.grown = false;
+    }
+
+    /// What a sync does that fails: nothing is durable, and nothing will be, since the cache counts
+    /// as clean now.
+    fn fail_sync(&mut self) {
+        let Some(medium) = &mut self.medium else { return };
+        for write in medium.unsynced.drain(..) {
+            medium.lost.extend(write.sectors().map(|(sector, ..)| sector));
+        }
+        medium.grown = false;
+    }
+
+    fn drop_cache(&mut self) {
+        let Some(medium) = &mut self.medium else { return };
+        let len = medium.pending_len(&self.visible);
+        self.visible = medium.content.clone();
+        for write in &medium.unsynced {
+            self.visible.write(write.offset, &write.bytes);
+        }
+        self.visible.grow(len);
+        medium.lost.clear();
+    }
+
+    /// What a power cut leaves of the file.
+    pub(super) fn crashed(&self, name: &str, choose: Chooser<'_>) -> Self {
+        let mut content = self.durable().clone();
+        let Some(medium) = &self.medium else { return Self::new(content, false) };
+        let len = medium.pending_len(&self.visible);
+        if len > content.len() && choose(Choice::Length { name, len: len as u64 }) != Keep::Old {
+            content.grow(len);
+        }
+        for (_, at, piece) in medium.unsynced.iter().flat_map(Write::sectors) {
+            // Nobody sees what lies behind the end, nor what changes nothing.
+            let room = content.len().saturating_sub(at);
+            let seen = piece.get(..room).unwrap_or(piece);
+            if content.holds(at, seen) {
+                continue;
+            }
+            let kept = match choose(Choice::Sector { name, offset: at as u64 }) {
+                Keep::Old => 0,
+                Keep::Torn => seen.len() / 2,
+                Keep::New => seen.len(),
+            };
+            content.write(at, seen.get(..kept).unwrap_or_default());
+        }
+        Self::new(content, true)
+    }
+
+    /// Changes a byte everywhere, also in what a later sync will write.
+    pub(super) fn damage(&mut self, offset: usize, xor: u8) {
+        self.visible.flip(offset, xor);
+        if let Some(medium) = &mut self.medium {
+            medium.content.flip(offset, xor);
+            for write in &mut medium.unsynced {
+                let within = offset.checked_sub(write.offset);
+                if let Some(byte) = within.and_then(|within| write.bytes.get_mut(within)) {
+                    *byte ^= xor;
+                }
+            }
+        }
+    }
+}
+
+impl Medium {
+    fn note(&mut self, offset: usize, bytes: &[u8]) {
+        let overlaps = |write: &Write| write.offset < offset + bytes.len() && offset < write.end();
+        // A write that no crash can show, the zeros of a new file first of all, need not be kept.
+        if !self.content.holds(offset, bytes) || self.unsynced.iter().any(overlaps) {
+            self.unsynced.push(Write { offset, bytes: bytes.into() });
+        }
+    }
+
+    /// The length that a sync makes durable. A length that a failed sync lost comes back only as
+    /// far as something is written later.
+    fn pending_len(&self, visible: &Content) -> usize {
+        if self.grown {
+            return visible.len();
+        }
+        self.unsynced.iter().map(Write::end).fold(self.content.len(), usize::max)
+    }
+}
+
+impl Write {
+    const fn end(&self) -> usize {
+        self.offset + self.bytes.len()
+    }
+
+    /// The sectors it touches: number, where in the file, and bytes.
+    fn sectors(&self) -> impl Iterator<Item = (usize, usize, &[u8])> {
+        parts(self.offset, self.bytes.len(), SECTOR)
+            .filter_map(|(at, range)| Some((at / SECTOR, at, self.bytes.get(range)?)))
+    }
+}
+
+/// An open simulated file.
+pub(super) struct MemoryFile {
+    pub(super) shared: Arc<Shared>,
+    pub(super) name: Box<str>,
+    pub(super) inode: Arc<Mutex<Inode>>,
+    pub(super) writable: bool,
+}
+
+impl MemoryFile {
+    fn admit(&self, kind: CallKind, offset: u64, len: usize) -> Result<Turn<'_>, Refusal> {
+        self.shared.admit(kind, &self.name, offset, len as u64)
+    }
+
+    fn check_writable(&self) -> io::Result<()> {
+        if self.writable { Ok(()) } else { Err(io::ErrorKind::PermissionDenied.into()) }
+    }
+}
+
+impl fmt::Debug for MemoryFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("MemoryFile").field(&self.name).finish()
+    }
+}
+
+impl File for MemoryFile {
+    fn len(&self) -> io::Result<u64> {
+        let _turn = self.admit(CallKind::Len, 0, 0)?;
+        Ok(self.inode.lock().visible.len() as u64)
+    }
+
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let turn = self.admit(CallKind::Read, offset, buffer.len())?;
+        let buffer = buffer.get_mut(..turn.bytes()).unwrap_or_default();
+        Ok(self.inode.lock().visible.read(buffer, place(offset)?))
+    }
+
+    fn read_direct(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
+        let turn = self.admit(CallKind::ReadDirect, offset, buffer.len())?;
+        let buffer = buffer.get_mut(..turn.bytes()).unwrap_or_default();
+        Ok(Some(self.inode.lock().durable().read(buffer, place(offset)?)))
+    }
+
+    fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
+        let turn = self.admit(CallKind::Write, offset, bytes.len())?;
+        self.check_writable()?;
+        let bytes = bytes.get(..turn.bytes()).unwrap_or_default();
+        let offset = place(offset)?;
+        offset.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
+        self.inode.lock().write(offset, bytes);
+        Ok(bytes.len())
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        match self.admit(CallKind::Sync, 0, 0) {
+            Ok(_turn) => {
+                self.inode.lock().sync();
+                Ok(())
+            }
+            Err(refusal) => {
+                if matches!(refusal, Refusal::Fault(_)) {
+                    self.inode.lock().fail_sync();
+                }
+                Err(refusal.into())
+            }
+        }
+    }
+
+    fn grow(&self, len: u64) -> io::Result<()> {
+        let _turn = self.shared.admit(CallKind::Grow, &self.name, 0, len)?;
+        self.check_writable()?;
+        self.inode.lock().grow(place(len)?);
+        Ok(())
+    }
+
+    fn drop_cache(&self) -> io::Result<()> {
+        let _turn = self.admit(CallKind::DropCache, 0, 0)?;
+        self.inode.lock().drop_cache();
+        Ok(())
+    }
+
+    fn release(&self, offset: u64, len: u64) -> io::Result<()> {
+        let _turn = self.shared.admit(CallKind::Release, &self.name, offset, len)?;
+        self.check_writable()?;
+        let mut inode = self.inode.lock();
+        let offset = place(offset)?;
+        let room = inode.visible.len().saturating_sub(offset);
+        let zeros = vec![0; usize::try_from(len).unwrap_or(room).min(room)];
+        if !zeros.is_empty() {
+            inode.write(offset, &zeros);
+        }
+        Ok(())
+    }
+
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>> {
+        let _turn = self.shared.admit(CallKind::Map, &self.name, 0, len)?;
+        Ok(None)
+    }
+}
+
+fn place(offset: u64) -> io::Result<usize> {
+    usize::try_from(offset).map_err(|_| io::ErrorKind::FileTooLarge.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Fault, MemoryDisk};
+    use super::*;
+    use crate::storage::{Access, Storage};
+
+    const DISK_ERROR: Fault = Fault::Errno(5);
+
+    /// A disk with one file whose name and content are durable.
+    fn disk(content: &[u8]) -> (MemoryDisk, Arc<dyn File>) {
+        let disk = MemoryDisk::simulated(0);
+        disk.put("f", content);
+        let file = disk.open("f", Access::ReadWrite).unwrap();
+        (disk, file)
+    }
+
+    fn content(disk: &MemoryDisk) -> Vec<u8> {
+        disk.files().remove("f").unwrap()
+    }
+
+    fn durable(disk: &MemoryDisk) -> Vec<u8> {
+        content(&disk.crash_keeping_nothing())
+    }
+
+    fn direct(file: &dyn File) -> Vec<u8> {
+        let mut buffer = [0; 64];
+        let read = file.read_direct(&mut buffer, 0).unwrap().unwrap();
+        buffer[..read].to_vec()
+    }
+
+    fn sync_in_vain(disk: &MemoryDisk, file: &dyn File) {
+        disk.fail_at(disk.calls(), DISK_ERROR);
+        assert_eq!(file.sync().unwrap_err().raw_os_error(), Some(5));
+    }
+
+    /// The crash that makes of each sector what it is told, by the offsets at which writes begin
+    /// in them; of a length always the new one.
+    fn crash_with(disk: &MemoryDisk, sectors: &[(u64, Keep)]) -> Vec<u8> {
+        let mut rest = sectors.iter();
+        let image = disk.crash(&mut |choice| match choice {
+            Choice::Sector { name: "f", offset } => {
+                let (expected, keep) = rest.next().expect("no more sectors");
+                assert_eq!(offset, *expected);
+                *keep
+            }
+            Choice::Length { name: "f", .. } => Keep::New,
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(rest.next(), None);
+        content(&image)
+    }
+
+    #[test]
+    fn only_a_sync_makes_writes_durable() {
+        let (disk, file) = disk(b"old");
+        assert_eq!(file.write_at(b"new and longer", 0).unwrap(), 14);
+        assert_eq!(content(&disk), b"new and longer");
+        assert_eq!(direct(&*file), b"old");
+        assert_eq!(durable(&disk), b"old");
+        file.sync().unwrap();
+        assert_eq!(direct(&*file), b"new and longer");
+        assert_eq!(durable(&disk), b"new and longer");
+    }
+
+    #[test]
+    fn each_sector_survives_or_tears_by_itself() {
+        let (disk, file) = disk(&[1; 2048]);
+        file.write_at(&[2; 1024], 500).unwrap();
+        let mut expected = [1; 2048];
+        expected[512..1024].fill(2);
+        let offsets = [500, 512, 1024];
+        let pick = |keeps: [Keep; 3]| offsets.into_iter().zip(keeps).collect::<Vec<_>>();
+        assert_eq!(crash_with(&disk, &pick([Keep::Old, Keep::New, Keep::Old])), expected);
+        expected[512 + 256..1024].fill(1);
+        assert_eq!(crash_with(&disk, &pick([Keep::Old, Keep::Torn, Keep::Old])), expected);
+        assert_eq!(crash_with(&disk, &pick([Keep::New; 3])), content(&disk));
+        assert_eq!(crash_with(&disk, &pick([Keep::Old; 3])), [1; 2048]);
+    }
+
+    #[test]
+    fn each_write_to_a_sector_survives_by_itself() {
+        let (disk, file) = disk(b"....");
+        file.write_at(b"aaa", 0).unwrap();
+        file.write_at(b"bbb", 1).unwrap();
+        assert_eq!(crash_with(&disk, &[(0, Keep::New), (1, Keep::New)]), b"abbb");
+        assert_eq!(crash_with(&disk, &[(0, Keep::Old), (1, Keep::New)]), b".bbb");
+        assert_eq!(crash_with(&disk, &[(0, Keep::New), (1, Keep::Old)]), b"aaa.");
+    }
+
+    #[test]
+    fn the_length_survives_without_the_data_and_the_other_way_round() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"NEW!", 0).unwrap();
+        let keep = |length, sector| {
+            content(&disk.crash(&mut |choice| match choice {
+                Choice::Length { len: 4, .. } => length,
+                _ => sector,
+            }))
+        };
+        assert_eq!(keep(Keep::New, Keep::Old), b"old\0");
+        assert_eq!(keep(Keep::Old, Keep::New), b"NEW");
+    }
+
+    #[test]
+    fn what_a_crash_cannot_change_is_no_choice() {
+        let (disk, file) = disk(b"same");
+        file.write_at(&[0; 8192], 4).unwrap();
+        file.write_at(b"same", 0).unwrap();
+        let mut choices = 0;
+        disk.crash(&mut |choice| {
+            assert_eq!(choice, Choice::Length { name: "f", len: 8196 });
+            choices += 1;
+            Keep::New
+        });
+        assert_eq!(choices, 1);
+        file.sync().unwrap();
+        assert_eq!(durable(&disk).len(), 8196);
+    }
+
+    #[test]
+    fn filling_with_zeros_takes_no_memory() {
+        let mut inode = Inode::new(Content::default(), true);
+        inode.write(0, &[0; 8192]);
+        assert!(inode.medium.unwrap().unsynced.is_empty());
+    }
+
+    #[test]
+    fn writing_the_durable_bytes_over_unsynced_ones_is_a_write() {
+        let (disk, file) = disk(b"aaa");
+        file.write_at(b"bbb", 0).unwrap();
+        file.write_at(b"aaa", 0).unwrap();
+        assert_eq!(crash_with(&disk, &[(0, Keep::New), (0, Keep::Old)]), b"bbb");
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"aaa");
+    }
+
+    #[test]
+    fn a_failed_sync_loses_what_it_was_for_and_hides_it() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"new", 0).unwrap();
+        sync_in_vain(&disk, &*file);
+        file.sync().unwrap();
+        assert_eq!(content(&disk), b"new");
+        assert_eq!(direct(&*file), b"old");
+        assert_eq!(durable(&disk), b"old");
+        file.drop_cache().unwrap();
+        assert_eq!(content(&disk), b"old");
+    }
+
+    #[test]
+    fn writing_again_after_a_failed_sync_helps_only_without_the_cache() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"new", 0).unwrap();
+        sync_in_vain(&disk, &*file);
+        file.write_at(b"new", 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"old");
+        file.drop_cache().unwrap();
+        file.write_at(b"new", 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"new");
+    }
+
+    #[test]
+    fn a_failed_sync_loses_no_other_sector() {
+        let (disk, file) = disk(&[1; 1024]);
+        file.write_at(&[2; 512], 0).unwrap();
+        sync_in_vain(&disk, &*file);
+        file.write_at(&[3; 512], 512).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), [[1; 512], [3; 512]].concat());
+    }
+
+    #[test]
+    fn a_failed_sync_loses_the_length() {
+        let (disk, file) = disk(b"old");
+        file.grow(1000).unwrap();
+        sync_in_vain(&disk, &*file);
+        file.sync().unwrap();
+        assert_eq!((content(&disk).len(), durable(&disk).len()), (1000, 3));
+        file.write_at(b"!", 600).unwrap();
+        assert_eq!(content(&disk.crash(&mut |_| Keep::New)).len(), 601);
+        file.sync().unwrap();
+        assert_eq!(durable(&disk).len(), 601);
+        file.drop_cache().unwrap();
+        assert_eq!(content(&disk).len(), 601);
+    }
+
+    #[test]
+    fn dropping_the_cache_keeps_what_is_still_to_be_written() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"new and longer", 0).unwrap();
+        file.grow(20).unwrap();
+        file.drop_cache().unwrap();
+        assert_eq!(content(&disk), b"new and longer\0\0\0\0\0\0");
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"new and longer\0\0\0\0\0\0");
+    }
+
+    #[test]
+    fn the_cache_survives_the_process_but_not_the_power() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"new", 0).unwrap();
+        let killed = disk.crash_keeping_everything();
+        assert_eq!(content(&killed), b"new");
+        assert_eq!(durable(&killed), b"old");
+        let reopened = killed.open("f", Access::Read).unwrap();
+        reopened.sync().unwrap();
+        assert_eq!(durable(&killed), b"new");
+        assert_eq!(durable(&disk), b"old", "the image is another disk");
+    }
+
+    #[test]
+    fn the_cache_still_hides_a_failed_sync_after_the_end_of_the_process() {
+        let (disk, file) = disk(b"old");
+        file.write_at(b"new", 0).unwrap();
+        sync_in_vain(&disk, &*file);
+        let killed = disk.crash_keeping_everything();
+        let reopened = killed.open("f", Access::ReadWrite).unwrap();
+        reopened.sync().unwrap();
+        assert_eq!(content(&killed), b"new");
+        assert_eq!(direct(&*reopened), b"old");
+        reopened.drop_cache().unwrap();
+        assert_eq!(content(&killed), b"old");
+    }
+
+    #[test]
+    fn releasing_leaves_zeros_and_the_length_once_it_is_synced() {
+        let (disk, file) = disk(b"0123456789");
+        file.release(4, 3).unwrap();
+        file.release(9, 1 << 40).unwrap();
+        file.release(1 << 40, 1).unwrap();
+        assert_eq!(content(&disk), [b"0123\0\0\0".as_slice(), b"78\0"].concat());
+        assert_eq!(durable(&disk), b"0123456789");
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), content(&disk));
+    }
+
+    #[test]
+    fn growing_never_shortens() {
+        let (disk, file) = disk(b"data");
+        file.grow(2).unwrap();
+        assert_eq!(file.len().unwrap(), 4);
+        file.grow(6).unwrap();
+        assert_eq!(content(&disk), b"data\0\0");
+        assert_eq!(durable(&disk), b"data");
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"data\0\0");
+    }
+
+    #[test]
+    fn reads_end_where_the_file_ends() {
+        let (_disk, file) = disk(b"data");
+        let mut buffer = [0xEE; 8];
+        assert_eq!(file.read_at(&mut buffer, 1).unwrap(), 3);
+        assert_eq!(&buffer, b"ata\xEE\xEE\xEE\xEE\xEE");
+        assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 0);
+        assert_eq!(file.read_at(&mut buffer, u64::MAX).unwrap(), 0);
+        assert_eq!(file.write_at(b"x", u64::MAX).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
+        assert!(file.map(4).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_file_opened_for_reading_takes_no_writes() {
+        let (disk, _) = disk(b"data");
+        let file = disk.open("f", Access::Read).unwrap();
+        let refused = io::ErrorKind::PermissionDenied;
+        assert_eq!(file.write_at(b"x", 0).unwrap_err().kind(), refused);
+        assert_eq!(file.grow(9).unwrap_err().kind(), refused);
+        assert_eq!(file.release(0, 1).unwrap_err().kind(), refused);
+        assert_eq!(content(&disk), b"data");
+    }
+
+    #[test]
+    fn a_plain_disk_has_nothing_but_the_visible_content() {
+        let disk = MemoryDisk::new();
+        disk.create_dir("").unwrap();
+        let file = disk.create("f").unwrap();
+        file.write_at(b"new", 0).unwrap();
+        assert_eq!(direct(&*file), b"new");
+        file.drop_cache().unwrap();
+        file.sync().unwrap();
+        file.release(0, 1).unwrap();
+        assert_eq!(content(&disk), b"\0ew");
+    }
+
+    #[test]
+    fn damage_is_everywhere() {
+        let (disk, file) = disk(b"ab");
+        file.write_at(b"c", 1).unwrap();
+        disk.corrupt("f", 0, 1);
+        disk.corrupt("f", 1, 1);
+        assert_eq!(content(&disk), b"`b");
+        assert_eq!(durable(&disk), b"`c");
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), b"`b");
+    }
+}

@@ -1,0 +1,507 @@
+//! Layer 6: the store as its users see it. A thin facade: every room behind it does its own work.
+
+use std::path::Path;
+
+use crate::batch::Batch;
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::event::{Appended, Event, NewEvent};
+use crate::format::store::StoreHeader;
+use crate::names::{EventId, check_stream_name};
+use crate::open::{self, Locks, Opened, RecoveryReport};
+use crate::options::{Durability, Limits, Preallocate, ReadMode, Settings};
+use crate::position::{ExpectedVersion, Position, Version};
+use crate::reader::{ReadAll, ReadStream};
+use crate::storage::Dir;
+use crate::storage::disk::Disk;
+use crate::storage::memory::MemoryDisk;
+use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
+use crate::upkeep::Upkeep;
+use crate::writer::{Part, Request, Writer};
+
+/// An event store: one directory, one writing process.
+///
+/// A `Store` is a handle; clones are cheap and the same store, and any number of threads may use
+/// them. Appends of many threads share writes and syncs. Reads never wait for appends.
+///
+/// ```
+/// use annals::{ExpectedVersion, NewEvent, Store};
+/// let dir = tempfile::tempdir().unwrap();
+/// let store = Store::open(dir.path().join("shop.annals"))?;
+/// let done = store.append(
+///     "Order-1001",
+///     ExpectedVersion::NoStream,
+///     [NewEvent::new("OrderPlaced", r#"{"total":42}"#)],
+/// )?;
+/// assert_eq!((done.version.0, done.position.0), (1, 1));
+/// store.close()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Store {
+    inner: Arc<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    header: StoreHeader,
+    catalog: Arc<Catalog>,
+    report: RecoveryReport,
+    limits: Limits,
+    is_closed: AtomicBool,
+    /// Missing where the store was opened for reading only.
+    writing: Option<Writing>,
+}
+
+#[derive(Debug)]
+struct Writing {
+    writer: Arc<Writer>,
+    upkeep: Upkeep,
+    locks: Mutex<Option<Locks>>,
+}
+
+/// Options of a store, given before it is opened.
+///
+/// ```
+/// use annals::{Durability, Store};
+/// let dir = tempfile::tempdir().unwrap();
+/// let store = Store::options().durability(Durability::Os).open(dir.path().join("s"))?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Clone, Debug, Default)]
+#[must_use = "options do nothing until a store is opened with them"]
+pub struct StoreOptions {
+    settings: Settings,
+}
+
+/// A stream as it is now.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct StreamInfo {
+    /// Its name.
+    pub name: String,
+    /// The version of its last event, which is also how many events it has.
+    pub version: Version,
+    /// The position of its last event.
+    pub last_position: Position,
+}
+
+/// What a store holds and takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Info {
+    /// The store's identity.
+    pub store_id: uuid::Uuid,
+    /// How many events are visible.
+    pub events: u64,
+    /// The position of the first event; 0 in an empty store.
+    pub first_position: Position,
+    /// The position of the last event; 0 in an empty store.
+    pub last_position: Position,
+    /// Segments that hold events, or are about to.
+    pub segments: u64,
+    /// Bytes of the log that are used: headers and frames.
+    pub log_bytes: u64,
+    /// Bytes of the index files.
+    pub index_bytes: u64,
+    /// Bytes of segments that wait for their use, zeros or given back.
+    pub preallocated_bytes: u64,
+}
+
+impl StoreOptions {
+    /// When an append answers: [`Durability::Sync`] unless given.
+    pub fn durability(mut self, durability: Durability) -> Self {
+        self.settings.durability = durability;
+        self
+    }
+
+    /// How bytes reach a reader: [`ReadMode::Mmap`] unless given.
+    pub fn read_mode(mut self, mode: ReadMode) -> Self {
+        self.settings.read_mode = mode;
+        self
+    }
+
+    /// Whether segments are filled ahead of their use: [`Preallocate::Zero`] unless given.
+    pub fn preallocate(mut self, preallocate: Preallocate) -> Self {
+        self.settings.preallocate = preallocate;
+        self
+    }
+
+    /// What one append may hold.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.settings.limits = limits;
+        self
+    }
+
+    /// What segments grow to, in bytes: 64 MiB unless given, 64 KiB to just below 4 GiB. The first
+    /// segment of a store is at most 1 MiB, and each is twice as long as the one before.
+    pub fn segment_bytes(mut self, bytes: u64) -> Self {
+        self.settings.segment_bytes = bytes;
+        self
+    }
+
+    /// An index checkpoint is written each time this many bytes of log were added to the active
+    /// segment: 16 MiB unless given. Fewer make opening after a crash faster.
+    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
+        self.settings.checkpoint_bytes = bytes.max(1);
+        self
+    }
+
+    /// Whether a store is created where there is none: it is, unless told otherwise.
+    pub fn create(mut self, create: bool) -> Self {
+        self.settings.create = create;
+        self
+    }
+
+    /// Whether a thread prepares segments and builds index files, started when it is first needed:
+    /// it does, unless told otherwise. Without it, the appends that need the work do it.
+    pub fn upkeep_thread(mut self, thread: bool) -> Self {
+        self.settings.upkeep_thread = thread;
+        self
+    }
+
+    /// Keeps only so many bits of the hashes of names and ids, to provoke collisions in tests.
+    #[doc(hidden)]
+    pub fn hash_bits(mut self, bits: u32) -> Self {
+        self.settings.hash_bits = bits;
+        self
+    }
+
+    /// Opens the store in a directory for writing, creating or recovering it.
+    ///
+    /// With [`ReadMode::Mmap`] the directory belongs to the store: while it is open, nobody else
+    /// may change or shorten its files. Takes about 2 ms after a clean close, and reads at most
+    /// what was appended since the last index checkpoint after a crash, whatever the store's size.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Locked`] where another handle writes, [`Error::NotAStore`] where the directory
+    /// holds something else, [`Error::Corrupt`] where what was durable is damaged (nothing is
+    /// changed then), [`Error::UnsupportedFormat`] for files of a newer version,
+    /// [`Error::InvalidOptions`], and [`Error::Io`].
+    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.open_in(Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
+    }
+
+    /// Opens the store in a directory for reading. Takes no lock and changes nothing; works beside
+    /// a running writer, and shows what that has made durable by then.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where there is no store; otherwise as [`StoreOptions::open`].
+    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
+        self.settings.check()?;
+        let dir = Dir::new(Arc::new(Disk::new(path.as_ref().into())));
+        let opened = open::open_read_only(&dir, &self.settings)?;
+        Ok(Store::assemble(opened, &self.settings))
+    }
+
+    /// A new store in memory, which is gone with its last handle: for tests.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidOptions`].
+    pub fn in_memory(mut self) -> Result<Store> {
+        self.settings.upkeep_thread = false;
+        self.open_in(Dir::new(Arc::new(MemoryDisk::new())))
+    }
+
+    pub(crate) fn open_in(self, dir: Dir) -> Result<Store> {
+        self.settings.check()?;
+        let opened = open::open(&dir, &self.settings)?;
+        Ok(Store::assemble(opened, &self.settings))
+    }
+}
+
+impl Store {
+    /// Opens the store in a directory with the default options, creating it if there is none. See
+    /// [`StoreOptions::open`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreOptions::open`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open(path)
+    }
+
+    /// Opens the store in a directory for reading. See [`StoreOptions::open_read_only`].
+    ///
+    /// # Errors
+    ///
+    /// As [`StoreOptions::open_read_only`].
+    pub fn open_read_only(path: impl AsRef<Path>) -> Result<Self> {
+        Self::options().open_read_only(path)
+    }
+
+    /// A new store in memory, which is gone with its last handle: for tests.
+    ///
+    /// # Errors
+    ///
+    /// None that can be provoked from outside.
+    pub fn in_memory() -> Result<Self> {
+        Self::options().in_memory()
+    }
+
+    /// The options, to be changed before opening.
+    pub fn options() -> StoreOptions {
+        StoreOptions::default()
+    }
+
+    /// Appends events to a stream: all of them or none, with consecutive versions.
+    ///
+    /// With [`Durability::Sync`] they survive a power cut once this returns. Where events carry ids
+    /// of the caller, making the same append again is safe for ever, and answers with the original
+    /// result, marked [`deduplicated`](Appended::deduplicated); ids are looked at before versions.
+    ///
+    /// # Errors
+    ///
+    /// Nothing was written with [`Error::Conflict`] (the expectation does not hold),
+    /// [`Error::IdConflict`], [`Error::InvalidName`], [`Error::LimitExceeded`],
+    /// [`Error::EmptyAppend`], [`Error::NotWritten`], [`Error::Poisoned`], [`Error::Closed`] and
+    /// [`Error::ReadOnly`]. After [`Error::Unknown`] the events may be there after a reopen.
+    pub fn append(
+        &self,
+        stream: impl AsRef<str>,
+        expected: impl Into<ExpectedVersion>,
+        events: impl IntoIterator<Item = NewEvent>,
+    ) -> Result<Appended> {
+        let part = Part {
+            stream: stream.as_ref().into(),
+            expected: expected.into(),
+            events: events.into_iter().collect(),
+        };
+        let done = self.commit(vec![part], None)?;
+        done.last().copied().ok_or(Error::EmptyAppend)
+    }
+
+    /// Begins a batch: one atomic write to several streams, with any expectations.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// let store = Store::in_memory()?;
+    /// let done = store
+    ///     .batch()
+    ///     .append("Account-a", ExpectedVersion::NoStream, [NewEvent::new("Opened", "")])
+    ///     .append("Account-b", ExpectedVersion::NoStream, [NewEvent::new("Opened", "")])
+    ///     .expect("Customer-9", ExpectedVersion::NoStream)
+    ///     .commit()?;
+    /// assert_eq!(done.len(), 2);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn batch(&self) -> Batch {
+        Batch::new(self.clone())
+    }
+
+    /// Reads a stream. See [`ReadStream`].
+    pub fn read_stream(&self, stream: impl AsRef<str>) -> ReadStream {
+        ReadStream::new(self.readable(), stream.as_ref())
+    }
+
+    /// Reads all events in global order. See [`ReadAll`].
+    pub fn read_all(&self) -> ReadAll {
+        ReadAll::new(self.readable())
+    }
+
+    /// The event at a position; `None` where nothing is visible there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
+    pub fn event(&self, position: Position) -> Result<Option<Event>> {
+        let catalog = self.readable()?;
+        if position == Position::START || position > catalog.watermark.visible() {
+            return Ok(None);
+        }
+        catalog.event(position).map(Some)
+    }
+
+    /// The event with an id, given or assigned; `None` where no visible event has it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
+    pub fn event_by_id(&self, id: impl Into<EventId>) -> Result<Option<Event>> {
+        let catalog = self.readable()?;
+        let upto = catalog.watermark.visible();
+        catalog.event_by_id(id.into(), Position::START, upto)
+    }
+
+    /// A stream as it is now; `None` where it has no event.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`], [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
+    pub fn stream(&self, stream: impl AsRef<str>) -> Result<Option<StreamInfo>> {
+        let name = stream.as_ref();
+        check_stream_name(name)?;
+        let newest = self.read_stream(name).backwards().limit(1).into_iter().next().transpose()?;
+        Ok(newest.map(|event| StreamInfo {
+            name: name.into(),
+            version: event.version(),
+            last_position: event.position(),
+        }))
+    }
+
+    /// The position of the last visible event; 0 in an empty store.
+    pub fn head(&self) -> Position {
+        self.inner.catalog.watermark.visible()
+    }
+
+    /// The position of the last event that survives a power cut. The same as [`Store::head`] with
+    /// [`Durability::Sync`].
+    pub fn durable(&self) -> Position {
+        self.inner.catalog.watermark.durable()
+    }
+
+    /// Writes and syncs everything that was appended, and says up to where that is. Nothing to do
+    /// with [`Durability::Sync`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unknown`] where the write or the sync fails, which poisons the store;
+    /// [`Error::Poisoned`], [`Error::Closed`], [`Error::ReadOnly`].
+    pub fn sync(&self) -> Result<Position> {
+        let writing = self.writing()?;
+        if writing.writer.is_closed() {
+            return Err(Error::Closed);
+        }
+        let mut core = writing.writer.core();
+        core.check_poison()?;
+        if self.durable() == self.head() {
+            return Ok(self.durable());
+        }
+        core.sync()
+    }
+
+    /// Ends the store for all its handles: the appends under way finish, later calls get
+    /// [`Error::Closed`], everything is synced, and the lock is released, even while events live.
+    ///
+    /// Dropping the last handle closes too, but cannot say what failed.
+    ///
+    /// # Errors
+    ///
+    /// What the last write or sync reports, or why the store was poisoned before. The lock is
+    /// released all the same.
+    pub fn close(&self) -> Result<()> {
+        self.inner.close()
+    }
+
+    /// What opening found and did.
+    pub fn recovery(&self) -> &RecoveryReport {
+        &self.inner.report
+    }
+
+    /// What the store holds and takes.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
+    pub fn info(&self) -> Result<Info> {
+        let catalog = self.readable()?;
+        let last_position = catalog.watermark.visible();
+        let segments = catalog.log.segments();
+        let mut log_bytes = 0;
+        let mut preallocated_bytes = 0;
+        for segment in segments.iter() {
+            let used = u64::from(segment.written());
+            log_bytes += used;
+            preallocated_bytes += u64::from(segment.header().len).saturating_sub(used);
+        }
+        Ok(Info {
+            store_id: uuid::Uuid::from_bytes(self.inner.header.id),
+            events: last_position.0,
+            first_position: Position(last_position.0.min(1)),
+            last_position,
+            segments: segments.len() as u64,
+            log_bytes,
+            index_bytes: catalog.index.file_bytes()?,
+            preallocated_bytes,
+        })
+    }
+
+    pub(crate) fn commit(
+        &self,
+        parts: Vec<Part>,
+        durability: Option<Durability>,
+    ) -> Result<Vec<Appended>> {
+        let writing = self.writing()?;
+        // The store's own mode applies by itself; a request can only ask for more.
+        let durability = durability.unwrap_or(Durability::Os);
+        let mut request = Request::prepare(parts, durability, &self.inner.limits)?;
+        if writing.writer.is_closed() {
+            return Err(Error::Closed);
+        }
+        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
+        let answer = writing.writer.submit(request);
+        writing.upkeep.after_commit();
+        answer
+    }
+
+    fn assemble(opened: Opened, settings: &Settings) -> Self {
+        let Opened { header, catalog, report, writer } = opened;
+        let writing = writer.map(|(core, locks)| {
+            let writer = Arc::new(Writer::new(core));
+            let upkeep = Upkeep::new(Arc::clone(&catalog), Arc::clone(&writer), settings);
+            upkeep.after_commit();
+            Writing { writer, upkeep, locks: Mutex::new(Some(locks)) }
+        });
+        let inner = Inner {
+            header,
+            catalog,
+            report,
+            limits: settings.limits,
+            is_closed: AtomicBool::new(false),
+            writing,
+        };
+        Self { inner: Arc::new(inner) }
+    }
+
+    fn writing(&self) -> Result<&Writing> {
+        self.inner.writing.as_ref().ok_or(Error::ReadOnly)
+    }
+
+    fn readable(&self) -> Result<Arc<Catalog>> {
+        if self.inner.is_closed.load(Ordering::Acquire) {
+            return Err(Error::Closed);
+        }
+        Ok(Arc::clone(&self.inner.catalog))
+    }
+}
+
+impl Inner {
+    fn close(&self) -> Result<()> {
+        let Some(writing) = &self.writing else {
+            self.is_closed.store(true, Ordering::Release);
+            return Ok(());
+        };
+        let is_first = writing.writer.close();
+        self.is_closed.store(true, Ordering::Release);
+        if !is_first {
+            return Ok(());
+        }
+        writing.upkeep.end();
+        let ended = self.end(writing);
+        // Last of all, and whatever happened: now another process may write.
+        *writing.locks.lock() = None;
+        ended
+    }
+
+    /// Leaves the store in good order: everything durable, and its index saved.
+    fn end(&self, writing: &Writing) -> Result<()> {
+        let frozen = writing.writer.core().finish()?;
+        let index = &self.catalog.index;
+        while index.seal_one()? {}
+        while index.fold()? {}
+        if let Some((active, units, covers)) = frozen {
+            index.checkpoint(&active, &units, &covers, true)?;
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        // Whoever wants to know calls `close`; the next open finds whatever is not in order.
+        let _ = self.close();
+    }
+}

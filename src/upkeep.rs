@@ -1,0 +1,203 @@
+//! Layer 5: what is done beside the commits: preparing segments, building index files, folding
+//! them, index checkpoints, and the periodic sync of the weaker modes.
+//!
+//! All of it is [`Upkeep::step`], which tests call themselves; a thread, started on first need,
+//! does nothing but call it.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::options::{Durability, Settings};
+use crate::sync::{Arc, Condvar, Mutex};
+use crate::writer::Writer;
+
+/// In `Os`, a sync runs at least so often, while there is something to sync.
+const OS_SYNC_EVERY: Duration = Duration::from_secs(1);
+/// And at least each time so many bytes were written.
+const OS_SYNC_BYTES: u64 = 16 << 20;
+
+/// The upkeep of a store that is open for writing.
+#[derive(Debug)]
+pub(crate) struct Upkeep {
+    shared: Arc<Shared>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+    in_thread: bool,
+}
+
+#[derive(Debug)]
+struct Shared {
+    catalog: Arc<Catalog>,
+    writer: Arc<Writer>,
+    durability: Durability,
+    checkpoint_bytes: u64,
+    signal: Mutex<Signal>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Signal {
+    is_wanted: bool,
+    is_ending: bool,
+}
+
+impl Upkeep {
+    pub(crate) fn new(catalog: Arc<Catalog>, writer: Arc<Writer>, settings: &Settings) -> Self {
+        let shared = Shared {
+            catalog,
+            writer,
+            durability: settings.durability,
+            checkpoint_bytes: settings.checkpoint_bytes,
+            signal: Mutex::default(),
+            changed: Condvar::new(),
+        };
+        let in_thread = settings.upkeep_thread;
+        Self { shared: Arc::new(shared), thread: Mutex::new(None), in_thread }
+    }
+
+    /// Called behind a commit: has done what there is to do, here or in the thread.
+    pub(crate) fn after_commit(&self) {
+        if !self.shared.has_work() {
+            return;
+        }
+        if !self.in_thread {
+            // What fails here is tried again behind the next commit; a failed sync has poisoned
+            // the writer, which says so itself.
+            let _ = self.step();
+            return;
+        }
+        self.start();
+        self.shared.signal.lock().is_wanted = true;
+        self.shared.changed.notify_one();
+    }
+
+    /// Does one round of whatever is due. `true` where it did something.
+    pub(crate) fn step(&self) -> Result<bool> {
+        self.shared.step(true)
+    }
+
+    /// Ends the thread and waits for it.
+    pub(crate) fn end(&self) {
+        self.shared.signal.lock().is_ending = true;
+        self.shared.changed.notify_one();
+        if let Some(thread) = self.thread.lock().take() {
+            // It catches its panics.
+            let _ = thread.join();
+        }
+    }
+
+    fn start(&self) {
+        let mut thread = self.thread.lock();
+        if thread.is_none() && !self.shared.signal.lock().is_ending {
+            let shared = Arc::clone(&self.shared);
+            let named = std::thread::Builder::new().name("annals-upkeep".into());
+            // Without a thread, the writer does inline what it cannot do without.
+            *thread = named.spawn(move || shared.run()).ok();
+        }
+    }
+}
+
+impl Shared {
+    /// A cheap look whether a step would do anything.
+    fn has_work(&self) -> bool {
+        let syncs = self.durability != Durability::Sync;
+        let watermark = &self.catalog.watermark;
+        if syncs && watermark.durable() < watermark.visible() {
+            return true;
+        }
+        self.writer.wants_upkeep() || self.catalog.index.wants_upkeep()
+    }
+
+    fn run(&self) {
+        let mut synced_at = Instant::now();
+        loop {
+            let is_due = self.wait(synced_at);
+            if self.signal.lock().is_ending {
+                return;
+            }
+            if is_due {
+                synced_at = Instant::now();
+            }
+            let steps = || while matches!(self.step(is_due), Ok(true)) {};
+            let step = catch_unwind(AssertUnwindSafe(steps));
+            if step.is_err() {
+                self.writer.core().poison(Error::Panicked { during: "upkeep" });
+                return;
+            }
+        }
+    }
+
+    /// Waits until there is something to do. `true` where the periodic sync is due.
+    fn wait(&self, synced_at: Instant) -> bool {
+        let every = match self.durability {
+            Durability::Interval(every) => every,
+            Durability::Os => OS_SYNC_EVERY,
+            Durability::Sync => Duration::MAX,
+        };
+        let mut signal = self.signal.lock();
+        while !signal.is_ending {
+            let watermark = &self.catalog.watermark;
+            let is_behind = watermark.durable() < watermark.visible();
+            let since = synced_at.elapsed();
+            if is_behind && since >= every {
+                return true;
+            }
+            if std::mem::take(&mut signal.is_wanted) {
+                return false;
+            }
+            if is_behind && every < Duration::MAX {
+                self.changed.wait_for(&mut signal, every.saturating_sub(since));
+            } else {
+                self.changed.wait(&mut signal);
+            }
+        }
+        false
+    }
+
+    fn step(&self, sync_is_due: bool) -> Result<bool> {
+        Ok(self.prepare()?
+            || self.sync(sync_is_due)?
+            || self.seal()?
+            || self.catalog.index.fold()?
+            || self.checkpoint()?)
+    }
+
+    /// Makes the next segment ready. The lock is not held while the file is filled.
+    fn prepare(&self) -> Result<bool> {
+        let Some(preparation) = self.writer.core().preparation() else { return Ok(false) };
+        let prepared = preparation.run()?;
+        self.writer.core().offer(prepared);
+        Ok(true)
+    }
+
+    /// Writes and syncs what the weaker modes hold back. Appends go on while the sync runs.
+    fn sync(&self, is_due: bool) -> Result<bool> {
+        let watermark = &self.catalog.watermark;
+        let behind = watermark.durable() < watermark.visible();
+        let many = self.durability == Durability::Os
+            && self.writer.core().unsynced_bytes() >= OS_SYNC_BYTES;
+        if self.durability == Durability::Sync || !behind || !(is_due || many) {
+            return Ok(false);
+        }
+        let Some(pending) = self.writer.core().begin_sync()? else { return Ok(false) };
+        let synced = pending.run();
+        self.writer.core().end_sync(&pending, synced)?;
+        Ok(true)
+    }
+
+    /// Writes the index file of a sealed segment.
+    fn seal(&self) -> Result<bool> {
+        self.catalog.index.seal_one()
+    }
+
+    /// Writes an index checkpoint, once enough was appended since the last one.
+    fn checkpoint(&self) -> Result<bool> {
+        let Some((index, units, covers)) = self.writer.core().freeze(self.checkpoint_bytes)? else {
+            return Ok(false);
+        };
+        self.catalog.index.checkpoint(&index, &units, &covers, false)?;
+        Ok(true)
+    }
+}

@@ -1,0 +1,208 @@
+//! What one caller asks for, prepared on its own thread: validated, encoded, hashed, looked up.
+
+use std::collections::HashMap;
+
+use crate::catalog::Catalog;
+use crate::error::{Error, IdConflict, Result};
+use crate::event::{Event, NewEvent};
+use crate::format::codec::crc32;
+use crate::format::entry::put_entry;
+use crate::format::frame::events_frame_bound;
+use crate::index::Head;
+use crate::names::{EventId, check_stream_name};
+use crate::options::{Durability, Limits};
+use crate::position::{ExpectedVersion, Position, Timestamp};
+
+/// One append of a batch: a stream, what is expected of it, and its events (none to check only).
+#[derive(Debug)]
+pub(crate) struct Part {
+    pub(crate) stream: String,
+    pub(crate) expected: ExpectedVersion,
+    pub(crate) events: Vec<NewEvent>,
+}
+
+/// A request as the leader takes it.
+#[derive(Debug)]
+pub(crate) struct Request {
+    /// The streams that it names, each once.
+    pub(crate) streams: Vec<PreparedStream>,
+    /// The expectations, in the order in which they are checked.
+    pub(crate) parts: Vec<PreparedPart>,
+    pub(crate) events: Vec<PreparedEvent>,
+    /// The entries of the events, one behind the other.
+    pub(crate) entries: Vec<u8>,
+    /// The most bytes that its frame can take.
+    pub(crate) frame_bound: usize,
+    /// What the caller asks for beyond the store's own mode.
+    pub(crate) durability: Durability,
+    /// Everything up to here was looked at when the streams and ids were looked up.
+    pub(crate) looked_up_to: Position,
+    /// The stored events that have the ids of this request, as far as there were any.
+    pub(crate) stored: Vec<Option<Event>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedStream {
+    pub(crate) name: String,
+    pub(crate) hash: u64,
+    pub(crate) head: Option<Head>,
+    /// Whether events go to it (or it is only checked).
+    pub(crate) written: bool,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedPart {
+    pub(crate) stream: usize,
+    pub(crate) expected: ExpectedVersion,
+    /// Its events, as a range of the request's.
+    pub(crate) events: std::ops::Range<usize>,
+}
+
+#[derive(Debug)]
+pub(crate) struct PreparedEvent {
+    pub(crate) stream: usize,
+    /// Where its entry ends in the entries.
+    pub(crate) end: u32,
+    pub(crate) crc: u32,
+    pub(crate) id: Option<EventId>,
+    pub(crate) event_type: String,
+    pub(crate) created_at: Option<Timestamp>,
+}
+
+impl Request {
+    /// Checks and encodes, without looking anything up.
+    pub(crate) fn prepare(
+        parts: Vec<Part>,
+        durability: Durability,
+        limits: &Limits,
+    ) -> Result<Self> {
+        let count: usize = parts.iter().map(|part| part.events.len()).sum();
+        if count == 0 {
+            return Err(Error::EmptyAppend);
+        }
+        if count as u64 > limits.append_events {
+            return Err(Error::limit("events of an append", limits.append_events, count as u64));
+        }
+        let mut request = Self {
+            streams: Vec::with_capacity(parts.len()),
+            parts: Vec::with_capacity(parts.len()),
+            events: Vec::with_capacity(count),
+            entries: Vec::new(),
+            frame_bound: 0,
+            durability,
+            looked_up_to: Position::START,
+            stored: Vec::new(),
+        };
+        let ids = ids_of(&parts)?;
+        let mut ids = ids.into_iter();
+        let mut known: HashMap<String, usize> = HashMap::new();
+        for part in parts {
+            request.add(part, &mut known, &mut ids, limits)?;
+        }
+        let names = request.streams.iter().map(|stream| stream.name.len());
+        request.frame_bound = events_frame_bound(names, count, request.entries.len(), 0);
+        let bytes = request.frame_bound as u64;
+        if bytes > limits.append_bytes {
+            return Err(Error::limit("bytes of an append", limits.append_bytes, bytes));
+        }
+        Ok(request)
+    }
+
+    fn add(
+        &mut self,
+        part: Part,
+        known: &mut HashMap<String, usize>,
+        ids: &mut impl Iterator<Item = Option<EventId>>,
+        limits: &Limits,
+    ) -> Result<()> {
+        check_stream_name(&part.stream)?;
+        let stream = match known.get(&part.stream) {
+            Some(stream) => *stream,
+            None => {
+                let name = part.stream.clone();
+                self.streams.push(PreparedStream { name, hash: 0, head: None, written: false });
+                known.insert(part.stream, self.streams.len() - 1);
+                self.streams.len() - 1
+            }
+        };
+        let first = self.events.len();
+        for event in part.events {
+            event.check(limits)?;
+            let start = self.entries.len();
+            let id = ids.next().flatten();
+            put_entry(&mut self.entries, &event, id);
+            let entry = self.entries.get(start..).unwrap_or_default();
+            if entry.len() as u64 > limits.event_bytes {
+                let found = entry.len() as u64;
+                return Err(Error::limit("bytes of an event", limits.event_bytes, found));
+            }
+            let crc = crc32(entry);
+            let end = u32::try_from(self.entries.len()).map_err(|_| {
+                let found = self.entries.len() as u64;
+                Error::limit("bytes of an append", limits.append_bytes, found)
+            })?;
+            let NewEvent { event_type, created_at, .. } = event;
+            self.events.push(PreparedEvent { stream, end, crc, id, event_type, created_at });
+        }
+        let events = first..self.events.len();
+        if let Some(stream) = self.streams.get_mut(stream) {
+            stream.written |= !events.is_empty();
+        }
+        self.parts.push(PreparedPart { stream, expected: part.expected, events });
+        Ok(())
+    }
+
+    /// Looks up streams and ids, so that the leader need not.
+    pub(crate) fn look_up(&mut self, catalog: &Catalog) -> Result<()> {
+        // What is visible is indexed, so whatever the look-ups miss comes after this position.
+        let upto = catalog.watermark.visible();
+        self.looked_up_to = upto;
+        for stream in &mut self.streams {
+            stream.hash = catalog.index.hasher().stream(&stream.name);
+            stream.head = catalog.index.head(&stream.name, stream.hash)?;
+        }
+        if self.events.iter().any(|event| event.id.is_some()) {
+            self.stored = self
+                .events
+                .iter()
+                .map(|event| match event.id {
+                    Some(id) => catalog.event_by_id(id, Position::START, upto),
+                    None => Ok(None),
+                })
+                .collect::<Result<_>>()?;
+        }
+        Ok(())
+    }
+
+    /// The bytes of an event's entry.
+    pub(crate) fn entry(&self, event: usize) -> &[u8] {
+        let end = |event: usize| self.events.get(event).map_or(0, |event| event.end as usize);
+        let start = event.checked_sub(1).map_or(0, end);
+        self.entries.get(start..end(event)).unwrap_or_default()
+    }
+}
+
+/// The ids of all events of a request: given, or derived from the nearest given one before (else
+/// the first), or none at all.
+fn ids_of(parts: &[Part]) -> Result<Vec<Option<EventId>>> {
+    let given: Vec<Option<EventId>> =
+        parts.iter().flat_map(|part| part.events.iter().map(|event| event.id)).collect();
+    let Some(first) = given.iter().position(Option::is_some) else {
+        return Ok(given);
+    };
+    let mut base = first;
+    let mut ids = Vec::with_capacity(given.len());
+    for (index, id) in given.iter().enumerate() {
+        if id.is_some() {
+            base = index;
+        }
+        let distance = index.cast_signed() - base.cast_signed();
+        let derived = given.get(base).copied().flatten();
+        ids.push(id.or_else(|| derived.map(|id| id.derived(distance as i64))));
+    }
+    let mut seen = std::collections::HashSet::with_capacity(ids.len());
+    match ids.iter().flatten().find(|id| !seen.insert(**id)) {
+        Some(id) => Err(Error::IdConflict(IdConflict::Repeated { id: *id })),
+        None => Ok(ids),
+    }
+}

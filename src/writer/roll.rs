@@ -1,0 +1,121 @@
+//! From one segment to the next.
+
+use super::commit::Core;
+use crate::error::{Error, Result};
+use crate::log::prepare::{Prepared, discard, prepare};
+use crate::log::tail::{Tail, link_to};
+use crate::options::{FIRST_SEGMENT_BYTES, Preallocate};
+use crate::position::Position;
+use crate::storage::Dir;
+
+/// What a preparation needs, so that it can run outside the writer's lock.
+#[derive(Debug)]
+pub(crate) struct Preparation {
+    dir: Dir,
+    store: [u8; 16],
+    ordinal: u32,
+    len: u32,
+    preallocate: Preallocate,
+}
+
+impl Preparation {
+    pub(crate) fn run(&self) -> Result<Prepared> {
+        prepare(&self.dir, self.store, self.ordinal, self.len, self.preallocate)
+    }
+}
+
+impl Core {
+    /// The preparation of the next segment, once the active one is half full and there is none.
+    pub(crate) fn preparation(&self) -> Option<Preparation> {
+        let half = self.tail.segment().header().len / 2;
+        let wanted = self.prepared.is_none() && self.tail.progress().end > half;
+        (wanted && self.check_poison().is_ok()).then(|| self.prepare_len(self.next_len()))
+    }
+
+    /// Whether upkeep would find something to do here.
+    pub(super) fn wants_upkeep(&self) -> bool {
+        let progress = self.tail.progress();
+        let half = self.tail.segment().header().len / 2;
+        (self.prepared.is_none() && progress.end > half)
+            || u64::from(progress.end - self.checkpoint_end) >= self.settings.checkpoint_bytes
+    }
+
+    /// Takes over a segment that was prepared outside, if it is still the next.
+    pub(crate) fn offer(&mut self, prepared: Prepared) {
+        let next = self.tail.segment().ordinal() + 1;
+        if self.prepared.is_none() && prepared.header.ordinal == next {
+            self.prepared = Some(prepared);
+        }
+    }
+
+    /// Seals the active segment and goes on in the next one, in which a frame of `frame_bound`
+    /// bytes fits. What was staged has been flushed.
+    pub(super) fn roll(&mut self, frame_bound: usize) -> Result<()> {
+        // Nothing of the old segment is touched before the next one is there: a full disk refuses
+        // the appends that need it and does no harm.
+        let prepared = self.take_prepared(frame_bound).map_err(Error::not_written)?;
+        self.seal()?;
+        let row = self.tail.row();
+        let (dir, mode) = (&self.dir, self.settings.read_mode);
+        let tail = Tail::begin(dir, mode, prepared, &link_to(&row, false), self.last_time)
+            .map_err(Error::not_written)?;
+        self.catalog.log.push(tail.segment().clone());
+        self.catalog.index.roll(row);
+        self.checkpoint_end = tail.progress().end;
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Writes the seal, and syncs the segment before a byte goes to the next, in every mode.
+    fn seal(&mut self) -> Result<()> {
+        let visible = Position(self.next_position() - 1);
+        self.write_held()?;
+        self.tail.stage_seal(self.last_time);
+        let written = self.tail.write();
+        written.map_err(|e| self.poisoned_by(e))?;
+        let synced = self.tail.sync();
+        synced.map_err(|e| self.poisoned_by(e))?;
+        self.catalog.watermark.make_durable(visible);
+        Ok(())
+    }
+
+    fn take_prepared(&mut self, frame_bound: usize) -> Result<Prepared> {
+        let needed = u32::try_from(frame_bound)
+            .ok()
+            .and_then(|bytes| bytes.checked_add(Tail::overhead()))
+            .and_then(|bytes| bytes.checked_next_multiple_of(4096))
+            .ok_or_else(|| {
+                let limit = u64::from(u32::MAX - Tail::overhead());
+                Error::limit("bytes of an append", limit, frame_bound as u64)
+            })?;
+        if let Some(prepared) = self.prepared.take() {
+            if prepared.header.len >= needed {
+                return Ok(prepared);
+            }
+            let name = crate::format::files::LogFile::Segment {
+                ordinal: prepared.header.ordinal,
+                generation: prepared.header.generation,
+            };
+            drop(prepared);
+            discard(&self.dir, &name.path())?;
+        }
+        self.prepare_len(self.next_len().max(needed)).run()
+    }
+
+    fn prepare_len(&self, len: u32) -> Preparation {
+        Preparation {
+            dir: self.dir.clone(),
+            store: self.store,
+            ordinal: self.tail.segment().ordinal() + 1,
+            len,
+            preallocate: self.settings.preallocate,
+        }
+    }
+
+    /// Segments double up to the length that the options give.
+    fn next_len(&self) -> u32 {
+        let most = self.settings.segment_bytes;
+        let len = u64::from(self.tail.segment().header().len).saturating_mul(2);
+        u32::try_from(len.min(most).max(FIRST_SEGMENT_BYTES.min(most))).unwrap_or(u32::MAX)
+    }
+}

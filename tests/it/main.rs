@@ -1,0 +1,6 @@
+//! The store from outside, one module for each subject.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+
+mod append;
+mod reopen;
