@@ -1,0 +1,175 @@
+//! A load that can be killed, and the check of what it leaves.
+//!
+//! `crash_workload append DIR` appends from four threads until it is killed and prints a line
+//! `ACK stream version position id count` for each append that was acknowledged.
+//! `crash_workload verify DIR ACKS` opens the store and checks that every acknowledged append is
+//! there, whole, once and unchanged, that positions and versions are dense, that nothing is there
+//! by halves, and that the store goes on.
+
+use std::collections::HashMap;
+use std::io::{BufRead, Write};
+use std::path::Path;
+use std::process::ExitCode;
+
+use annals::{EventId, ExpectedVersion, NewEvent, Store};
+
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+const THREADS: u64 = 4;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = args.iter().map(String::as_str).collect();
+    let done = match words.as_slice() {
+        ["append", dir] => append(Path::new(dir)),
+        ["verify", dir, acks] => verify(Path::new(dir), Path::new(acks)),
+        _ => Err("usage: crash_workload append DIR | verify DIR ACKS".into()),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(e) => {
+            let _ = writeln!(std::io::stderr(), "{e}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Small segments, so that a short run meets rolls, sealing and index checkpoints too.
+fn open(dir: &Path) -> annals::Result<Store> {
+    Store::options().segment_bytes(256 << 10).checkpoint_bytes(64 << 10).open(dir)
+}
+
+fn append(dir: &Path) -> Result<(), Failure> {
+    let store = open(dir)?;
+    let from = store.head().0;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|thread| {
+                let store = store.clone();
+                scope.spawn(move || append_some(&store, from * THREADS + thread))
+            })
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| Failure::from("a thread panicked"))?)
+    })
+}
+
+fn append_some(store: &Store, seed: u64) -> Result<(), Failure> {
+    for n in 0..20_000 {
+        let number = seed.wrapping_mul(1_000_003).wrapping_add(n);
+        let stream = format!("Load-{}", number % 37);
+        let count = number % 3 + 1;
+        let first = id_of(store.head().0 << 20 | number % (1 << 20), seed);
+        let events = (0..count).map(|index| {
+            let data = format!("{first} {index} {count} {}", "x".repeat((number % 700) as usize));
+            let event = NewEvent::new("Loaded", data);
+            if index == 0 { event.id(first) } else { event }
+        });
+        let done = store.append(&stream, ExpectedVersion::Any, events)?;
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "ACK {stream} {} {} {first} {count}", done.version, done.position)?;
+        out.flush()?;
+    }
+    Ok(())
+}
+
+fn id_of(high: u64, low: u64) -> EventId {
+    let mut bytes = [0; 16];
+    for (to, from) in bytes.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes()))
+    {
+        *to = from;
+    }
+    bytes[0] |= 1;
+    EventId::from_bytes(bytes)
+}
+
+/// An append as an event of it tells.
+struct Seen {
+    stream: String,
+    version: u64,
+    position: u64,
+    count: u64,
+}
+
+fn verify(dir: &Path, acks: &Path) -> Result<(), Failure> {
+    if !dir.join("STORE").exists() {
+        let acknowledged = std::fs::read(acks)?;
+        return if acknowledged.is_empty() { Ok(()) } else { Err("the store is gone".into()) };
+    }
+    let store = open(dir)?;
+    let seen = read_everything(&store)?;
+    for line in std::io::BufReader::new(std::fs::File::open(acks)?).lines() {
+        let line = line?;
+        let words: Vec<&str> = line.split(' ').collect();
+        let ["ACK", stream, version, position, id, count] = words.as_slice() else {
+            return Err(format!("not an acknowledgement: {line}").into());
+        };
+        let found = seen.get(*id).ok_or_else(|| format!("lost: {line}"))?;
+        let same = found.stream == *stream
+            && found.version.to_string() == *version
+            && found.position.to_string() == *position
+            && found.count.to_string() == *count;
+        if !same {
+            return Err(format!("changed: {line}").into());
+        }
+        if store.event_by_id(id.parse::<EventId>()?)?.is_none() {
+            return Err(format!("not found by its id: {line}").into());
+        }
+    }
+    let head = store.head().0;
+    let after = store.append("Check-1", ExpectedVersion::Any, [NewEvent::new("Checked", "")])?;
+    if after.position.0 != head + 1 {
+        return Err(format!("position {} follows {head}", after.position).into());
+    }
+    store.close()?;
+    Ok(())
+}
+
+/// Reads the log, checks that it is dense and whole, and returns the appends by their first id.
+fn read_everything(store: &Store) -> Result<HashMap<String, Seen>, Failure> {
+    let mut seen = HashMap::new();
+    let mut versions: HashMap<String, u64> = HashMap::new();
+    let mut open_append: Option<(String, u64, u64)> = None;
+    let mut position = 0;
+    for event in store.read_all() {
+        let event = event?;
+        position += 1;
+        if event.position().0 != position {
+            return Err(format!("position {} where {position} follows", event.position()).into());
+        }
+        let version = versions.entry(event.stream().to_owned()).or_default();
+        *version += 1;
+        if event.version().0 != *version {
+            return Err(format!("version {} at position {position}", event.version()).into());
+        }
+        if event.event_type() != "Loaded" {
+            continue;
+        }
+        let text = std::str::from_utf8(event.data())?;
+        let mut words = text.split(' ');
+        let mut word = || words.next().ok_or("a short payload");
+        let (first, index) = (word()?.to_owned(), word()?.parse::<u64>()?);
+        let count = word()?.parse::<u64>()?;
+        let expected = open_append.take().unwrap_or((first.clone(), 0, count));
+        if expected != (first.clone(), index, count) {
+            return Err(format!("half an append before position {position}").into());
+        }
+        if index + 1 < count {
+            open_append = Some((first, index + 1, count));
+        } else {
+            let stream = event.stream().to_owned();
+            seen.insert(first, Seen { stream, version: *version, position, count });
+        }
+    }
+    if open_append.is_some() {
+        return Err("half an append at the end".into());
+    }
+    for (stream, last) in versions {
+        let read = store.read_stream(&stream).into_iter().count() as u64;
+        if read != last {
+            return Err(format!("{stream}: {read} events by the index, {last} in the log").into());
+        }
+    }
+    Ok(seen)
+}

@@ -1,0 +1,149 @@
+//! What the command line takes.
+
+use std::num::NonZeroU16;
+use std::path::PathBuf;
+
+use annals::{EventId, ExpectedVersion, Version};
+use clap::{Parser, Subcommand};
+
+const AFTER_HELP: &str = "\
+Exit codes: 0 ok, 1 failure, 2 usage, 3 not found, 4 conflict, 5 corruption, 6 locked, \
+7 unsupported format.";
+
+/// An embedded event store: one directory, an append-only log of events.
+#[derive(Debug, Parser)]
+#[command(name = "annals", version, max_term_width = 100, after_help = AFTER_HELP)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Global {
+    /// The directory of the store
+    #[arg(long, global = true, env = "ANNALS_STORE", value_name = "PATH")]
+    pub(crate) store: Option<PathBuf>,
+    /// Print results as JSON, one object per line
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+    /// Print results and errors only: no notes, no progress
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Run an order desk in a temporary store: concurrent commands, a live projection, SIGKILL in
+    /// mid-load, a check of everything
+    Demo,
+    /// Write one end of the demo's crash: append until killed
+    #[command(hide = true)]
+    DemoWriter,
+    /// Import events from JSON lines
+    Import(Import),
+    /// Write every event as a JSON line, ready to be imported
+    Export,
+    /// Append one event, or one per line of standard input
+    Append(Append),
+    /// Print events
+    Cat(Cat),
+    /// List streams with their number of events
+    Streams(Streams),
+    /// Say what the store holds
+    Info,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Import {
+    /// Files of JSON lines, plain or gzip; `-` for standard input
+    #[arg(required = true, value_name = "FILE")]
+    pub(crate) files: Vec<PathBuf>,
+    /// Lines per commit
+    #[arg(long, value_name = "N", default_value = "1")]
+    pub(crate) batch: NonZeroU16,
+    /// Give new ids to lines without one, to import the same lines again on purpose
+    #[arg(long)]
+    pub(crate) new_ids: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Append {
+    /// The stream; `-` alone for events as JSON lines from standard input
+    pub(crate) stream: String,
+    /// The event type
+    #[arg(value_name = "TYPE")]
+    pub(crate) event_type: Option<String>,
+    /// The data, as JSON; `{}` where not given; `-` for one event per line of standard input
+    #[arg(allow_negative_numbers = true)]
+    pub(crate) data: Option<String>,
+    /// What the stream must be like: any, none, exists, or the version of its last event
+    #[arg(long, value_name = "any|none|exists|N", value_parser = expected)]
+    pub(crate) expect: Option<ExpectedVersion>,
+    /// The id of the event, a UUID, which makes the append safe to repeat
+    #[arg(long, value_name = "UUID")]
+    pub(crate) id: Option<EventId>,
+    /// The metadata, as JSON; `correlation_id` and `causation_id` in it become those of the event
+    #[arg(long, value_name = "JSON")]
+    pub(crate) metadata: Option<String>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cat {
+    /// Only this stream
+    #[arg(long, value_name = "NAME")]
+    pub(crate) stream: Option<String>,
+    /// Only streams of this category
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+    /// Only events of these types
+    #[arg(long = "type", value_name = "TYPE", num_args = 1..)]
+    pub(crate) types: Vec<String>,
+    /// Begin behind this position, or with --stream behind this version (exclusive)
+    #[arg(long, value_name = "N")]
+    pub(crate) after: Option<u64>,
+    /// From the end towards the beginning
+    #[arg(long)]
+    pub(crate) backwards: bool,
+    /// At most this many events
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Streams {
+    /// Only streams of this category
+    #[arg(long, value_name = "NAME")]
+    pub(crate) category: Option<String>,
+}
+
+fn expected(text: &str) -> Result<ExpectedVersion, &'static str> {
+    match text {
+        "any" => Ok(ExpectedVersion::Any),
+        "none" => Ok(ExpectedVersion::NoStream),
+        "exists" => Ok(ExpectedVersion::Exists),
+        number => number
+            .parse()
+            .map(|version| ExpectedVersion::Exact(Version(version)))
+            .map_err(|_| "expected any, none, exists or a version"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Args::command().debug_assert();
+    }
+
+    #[test]
+    fn expectations_are_read() {
+        assert_eq!(expected("none"), Ok(ExpectedVersion::NoStream));
+        assert_eq!(expected("7"), Ok(ExpectedVersion::Exact(Version(7))));
+        assert!(expected("-1").is_err() && expected("some").is_err());
+    }
+}

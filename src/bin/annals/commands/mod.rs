@@ -1,0 +1,34 @@
+//! The commands, a file each.
+
+mod append;
+mod cat;
+mod import;
+mod info;
+mod open;
+mod streams;
+
+use annals::transfer;
+
+use crate::args::{Args, Command};
+use crate::demo;
+use crate::failure::Failure;
+use crate::output::Output;
+use open::{open_to_read, store_path};
+
+/// Runs the command that the arguments name.
+pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
+    let global = &args.global;
+    match &args.command {
+        Command::Demo => demo::run(output),
+        Command::DemoWriter => demo::write_until_killed(store_path(global)?, output),
+        Command::Import(import) => import::run(global, import, output),
+        Command::Export => {
+            transfer::export(&open_to_read(global)?, output.results())?;
+            Ok(())
+        }
+        Command::Append(append) => append::run(global, append, output),
+        Command::Cat(cat) => cat::run(global, cat, output),
+        Command::Streams(streams) => streams::run(global, streams, output),
+        Command::Info => info::run(global, output),
+    }
+}

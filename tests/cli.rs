@@ -1,0 +1,519 @@
+//! The binary `annals` from the outside: what it prints, how it ends, what it leaves behind.
+#![cfg(feature = "cli")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
+
+use std::fs;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::thread;
+use std::time::Duration;
+
+use annals::{ExpectedVersion, NewEvent, Store};
+use flate2::{Compression, write::GzEncoder};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A directory with room for a store and for files.
+struct Desk {
+    directory: TempDir,
+}
+
+impl Desk {
+    fn new() -> Self {
+        Self { directory: tempfile::tempdir().unwrap() }
+    }
+
+    fn store(&self) -> PathBuf {
+        self.directory.path().join("test.annals")
+    }
+
+    fn file(&self, name: &str, content: impl AsRef<[u8]>) -> String {
+        let path = self.directory.path().join(name);
+        fs::write(&path, content).unwrap();
+        path.to_str().unwrap().into()
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        self.run_with(args, "")
+    }
+
+    fn run_with(&self, args: &[&str], input: &str) -> Done {
+        let mut child = spawn(&self.store(), args);
+        // A command that reads no input closes it; that is not what is tested.
+        let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        Done(child.wait_with_output().unwrap())
+    }
+}
+
+fn command(store: &Path, args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+    command.env_remove("ANNALS_STORE").args(args).arg("--store").arg(store);
+    command
+}
+
+fn spawn(store: &Path, args: &[&str]) -> Child {
+    command(store, args)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// How a command ended.
+struct Done(Output);
+
+impl Done {
+    fn code(&self) -> i32 {
+        self.0.status.code().unwrap()
+    }
+
+    fn out(&self) -> &str {
+        str::from_utf8(&self.0.stdout).unwrap()
+    }
+
+    fn err(&self) -> &str {
+        str::from_utf8(&self.0.stderr).unwrap()
+    }
+
+    #[track_caller]
+    fn ok(self) -> Self {
+        assert_eq!(self.code(), 0, "{}", self.err());
+        self
+    }
+
+    #[track_caller]
+    fn fails(self, code: i32, says: &str) -> Self {
+        assert_eq!(self.code(), code, "{}", self.err());
+        assert!(self.err().contains(says), "{:?} in {:?}", says, self.err());
+        self
+    }
+
+    fn json(&self) -> Vec<Value> {
+        self.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}
+
+const LINES: &str = concat!(
+    r#"{"stream":"Order-1","type":"OrderPlaced","time":"2026-01-15T11:30:00+01:00","#,
+    r#""data":{"total": 42.0},"metadata":{"correlationId":"r-1","by":"x"},"#,
+    "\"tags\":[\"customer:7\"]}\n",
+    r#"{"stream":"Order-2","type":"OrderPlaced","time":"2026-01-15T10:31:00Z","data":{}}"#,
+    "\n",
+    r#"{"stream":"Cart-1","type":"CartEmptied","time":"2026-01-15T10:29:00Z","data":null}"#,
+    "\n",
+    r#"{"stream":"Order-1","type":"OrderPaid","time":"2026-01-15T10:32:00Z","#,
+    "\"data_base64\":\"AAH/\"}\n",
+);
+
+fn filled() -> Desk {
+    let desk = Desk::new();
+    desk.run_with(&["import", "-"], LINES).ok();
+    desk
+}
+
+/// A large number of lines, the same every time.
+fn many_lines(count: usize) -> String {
+    let mut lines = String::new();
+    for n in 0..count {
+        let (stream, event_type) = (n * n % 97, n % 5);
+        let (stream, data) = (format!("S-{stream}"), json!({ "n": n }));
+        let line = json!({"stream": stream, "type": format!("T{event_type}"), "data": data});
+        lines += &line.to_string();
+        lines.push('\n');
+    }
+    lines
+}
+
+#[test]
+fn what_cannot_be_understood_is_a_usage_error() {
+    let desk = Desk::new();
+    for args in [
+        &["frobnicate"][..],
+        &["import"],
+        &["import", "-", "--batch", "0"],
+        &["import", "-", "--batch", "65536"],
+        &["append", "A-1"],
+        &["append", "A-1", "T", "not json"],
+        &["append", "A-1", "T", "1,\"tags\":[]"],
+        &["append", "A-1", "T", "{}", "--expect", "maybe"],
+        &["append", "A-1", "T", "{}", "--id", "7"],
+        &["append", "A-1", "T", "{}", "--metadata", "{"],
+        &["append", "A-1", "T", "{}", "--metadata", "{\"correlation_id\":7}"],
+        &["append", "A-1", "T", "-", "--id", "6ba7b810-9dad-11d1-80b4-00c04fd430c8"],
+        &["append", "-", "--expect", "any"],
+    ] {
+        let done = desk.run(args);
+        assert_eq!(done.code(), 2, "{args:?}: {}", done.err());
+        assert!(!desk.store().exists(), "{args:?} made a store");
+    }
+    desk.run(&["append", "$A", "T"]).fails(2, "reserved");
+    let alone = Command::new(env!("CARGO_BIN_EXE_annals"))
+        .env_remove("ANNALS_STORE")
+        .arg("info")
+        .output()
+        .unwrap();
+    Done(alone).fails(2, "ANNALS_STORE");
+}
+
+#[test]
+fn the_store_can_be_named_by_the_environment() {
+    let desk = filled();
+    let done = Command::new(env!("CARGO_BIN_EXE_annals"))
+        .env("ANNALS_STORE", desk.store())
+        .args(["cat", "--limit", "1"])
+        .output()
+        .unwrap();
+    assert_eq!(
+        Done(done).ok().out(),
+        "1\tOrder-1\t1\tOrderPlaced\t2026-01-15T10:30:00.000000Z\t{\"total\": 42.0}\n"
+    );
+}
+
+#[test]
+fn reading_commands_find_a_store_or_say_so_and_make_none() {
+    let desk = Desk::new();
+    for command in ["cat", "info", "streams", "export"] {
+        desk.run(&[command]).fails(3, "no store");
+        assert!(!desk.store().exists());
+    }
+    desk.run(&["import", "absent.jsonl"]).fails(3, "absent.jsonl");
+    assert!(!desk.store().exists());
+    filled().run(&["cat", "--stream", "Order-9"]).fails(3, "Order-9");
+}
+
+#[test]
+fn a_failed_expectation_is_a_conflict() {
+    let desk = filled();
+    desk.run(&["append", "Order-1", "T", "{}", "--expect", "none"]).fails(4, "found version 2");
+    desk.run(&["append", "Order-1", "T", "{}", "--expect", "7"]).fails(4, "expected version 7");
+    desk.run(&["append", "Order-9", "T", "{}", "--expect", "exists"]).fails(4, "Order-9");
+    desk.run(&["append", "Order-1", "T", "{}", "--expect", "2"]).ok();
+    let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    let first = desk.run(&["append", "Order-1", "T", "1", "--id", id, "--json"]).ok().json();
+    let again = desk.run(&["append", "Order-1", "T", "1", "--id", id, "--json"]).ok().json();
+    assert_eq!(first[0]["deduplicated"], false);
+    assert_eq!(again[0]["deduplicated"], true);
+    assert_eq!(first[0]["global_position"], again[0]["global_position"]);
+    desk.run(&["append", "Order-1", "T", "2", "--id", id]).fails(4, "data");
+}
+
+#[test]
+fn a_writer_locks_writers_out_and_readers_not() {
+    let desk = filled();
+    let store = Store::open(desk.store()).unwrap();
+    desk.run(&["append", "Order-1", "T"]).fails(6, "open for writing");
+    desk.run_with(&["import", "-"], LINES).fails(6, "open for writing");
+    assert_eq!(desk.run(&["cat"]).ok().out().lines().count(), 4);
+    desk.run(&["info"]).ok();
+    store.close().unwrap();
+    desk.run(&["append", "Order-1", "T"]).ok();
+}
+
+#[test]
+fn damage_is_named_behind_what_is_good() {
+    let desk = Desk::new();
+    desk.run_with(&["import", "-", "--batch", "1"], &many_lines(100)).ok();
+    let (file, mut bytes, at) = find(&desk.store(), br#"{"n":50}"#);
+    bytes[at + 5] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let done = desk.run(&["cat"]).fails(5, name);
+    assert!(done.out().lines().count() <= 50);
+    desk.run(&["export"]).fails(5, "corrupt");
+}
+
+/// Finds bytes in a file of a directory.
+fn find(directory: &Path, needle: &[u8]) -> (PathBuf, Vec<u8>, usize) {
+    let mut open = vec![directory.to_path_buf()];
+    while let Some(path) = open.pop() {
+        if path.is_dir() {
+            open.extend(fs::read_dir(path).unwrap().map(|entry| entry.unwrap().path()));
+            continue;
+        }
+        let bytes = fs::read(&path).unwrap();
+        if let Some(at) = bytes.windows(needle.len()).position(|window| window == needle) {
+            return (path, bytes, at);
+        }
+    }
+    panic!("no file holds it");
+}
+
+#[test]
+fn a_store_of_a_later_version_is_unsupported() {
+    // As docs/format.md has it: magic, version, oldest reader (2 bytes each), ..., CRC-32 at 56.
+    let desk = filled();
+    let path = desk.store().join("STORE");
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[10..12].copy_from_slice(&u16::MAX.to_le_bytes());
+    let crc = crc32fast::hash(&bytes[..56]);
+    bytes[56..60].copy_from_slice(&crc.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    desk.run(&["cat"]).fails(7, "STORE");
+    desk.run(&["append", "A-1", "T"]).fails(7, "STORE");
+}
+
+#[test]
+fn events_have_the_documented_json() {
+    let desk = filled();
+    let done = desk.run(&["cat", "--json", "-q"]).ok();
+    assert_eq!(done.err(), "");
+    let lines = done.json();
+    let id = lines[0]["event_id"].as_str().unwrap();
+    assert_eq!(
+        done.out().lines().next().unwrap(),
+        format!(
+            concat!(
+                r#"{{"global_position":1,"stream_id":"Order-1","version":1,"event_id":"{}","#,
+                r#""event_type":"OrderPlaced","schema_version":1,"#,
+                r#""created_at":"2026-01-15T10:30:00.000000Z","data":{{"total": 42.0}},"#,
+                r#""metadata":{{"correlation_id":"r-1","by":"x"}},"tags":["customer:7"]}}"#
+            ),
+            id
+        )
+    );
+    assert_eq!(lines[2]["data"], Value::Null);
+    assert_eq!(lines[3]["data_base64"], "AAH/");
+    assert_eq!((&lines[3]["metadata"], &lines[3]["tags"]), (&json!({}), &json!([])));
+}
+
+#[test]
+fn cat_chooses_events() {
+    let desk = filled();
+    let positions = |args: &[&str]| -> Vec<u64> {
+        let done = desk.run(&[&["cat", "--json"], args].concat()).ok();
+        done.json().iter().map(|event| event["global_position"].as_u64().unwrap()).collect()
+    };
+    assert_eq!(positions(&[]), [1, 2, 3, 4]);
+    assert_eq!(positions(&["--backwards"]), [4, 3, 2, 1]);
+    assert_eq!(positions(&["--after", "1", "--limit", "2"]), [2, 3]);
+    assert_eq!(positions(&["--after", "3", "--backwards"]), [2, 1]);
+    assert_eq!(positions(&["--stream", "Order-1"]), [1, 4]);
+    assert_eq!(positions(&["--stream", "Order-1", "--after", "1"]), [4]);
+    assert_eq!(positions(&["--stream", "Order-1", "--backwards", "--limit", "1"]), [4]);
+    assert_eq!(positions(&["--category", "Order", "--limit", "2"]), [1, 2]);
+    assert_eq!(positions(&["--type", "OrderPaid", "CartEmptied"]), [3, 4]);
+    assert_eq!(positions(&["--category", "Order", "--type", "CartEmptied"]), [0; 0]);
+}
+
+#[test]
+fn lists_and_numbers_have_the_documented_json() {
+    let desk = filled();
+    assert_eq!(desk.run(&["streams"]).ok().out(), "1\tCart-1\n2\tOrder-1\n1\tOrder-2\n");
+    assert_eq!(
+        desk.run(&["streams", "--json", "--category", "Order"]).ok().json(),
+        [
+            json!({"stream_id": "Order-1", "category": "Order", "events": 2, "last_position": 4}),
+            json!({"stream_id": "Order-2", "category": "Order", "events": 1, "last_position": 2}),
+        ]
+    );
+    let info = &desk.run(&["info", "--json"]).ok().json()[0];
+    for (key, value) in [("events", 4), ("streams", 3), ("first_position", 1), ("last_position", 4)]
+    {
+        assert_eq!(info[key], value, "{key}");
+    }
+    assert!(info["segments"].as_u64() >= Some(1) && info["bytes"].as_u64() > Some(100));
+    assert!(desk.run(&["info"]).ok().out().contains("events     4 (positions 1 to 4)"));
+}
+
+#[test]
+fn append_takes_arguments_data_lines_and_event_lines() {
+    let desk = Desk::new();
+    let done = desk.run(&["append", "A-1", "T"]).ok();
+    assert_eq!(done.out(), "A-1 version 1 position 1\n");
+    let metadata = r#"{"correlationId":"c","by":"x"}"#;
+    desk.run(&["append", "A-1", "T", "-5", "--metadata", metadata]).ok();
+    let lines = "{\"n\":1}\n\n\"text\"\n";
+    let done = desk.run_with(&["append", "A-1", "T", "-", "--expect", "2", "--json"], lines).ok();
+    let versions: Vec<_> = done.json().iter().map(|line| line["version"].clone()).collect();
+    assert_eq!(versions, [3, 4]);
+    desk.run_with(&["append", "-"], LINES).ok();
+    desk.run_with(&["append", "-"], "{}\n").fails(1, "line 1: field \"stream_id\" is missing");
+    desk.run_with(&["append", "A-1", "T", "-"], "1\n{,}\n").fails(1, "line 2");
+    let events = desk.run(&["cat", "--json"]).ok().json();
+    assert_eq!(events.len(), 9);
+    assert_eq!((&events[0]["data"], &events[1]["data"]), (&json!({}), &json!(-5)));
+    assert_eq!(events[1]["metadata"], json!({"correlation_id": "c", "by": "x"}));
+    assert_eq!(events[3]["data"], "text");
+}
+
+#[test]
+fn an_export_imports_to_the_same_store() {
+    let desk = filled();
+    desk.run(&["append", "A-1", "T", "{}"]).ok();
+    let store = Store::open(desk.store()).unwrap();
+    let event = NewEvent::new("T", "{\n}").metadata("{}").correlation("c").content_type("text/x");
+    store.append("B-1", ExpectedVersion::Any, [event]).unwrap();
+    store.close().unwrap();
+    let first = desk.run(&["export"]).ok();
+    assert_eq!(first.out().lines().count(), 6);
+    for batch in ["1", "4", "65535"] {
+        let other = Desk::new();
+        let file = other.file("export.jsonl", first.out());
+        other.run(&["import", &file, "--batch", batch]).ok();
+        assert_eq!(other.run(&["export"]).ok().out(), first.out());
+    }
+    let file = desk.file("export.jsonl", first.out());
+    let again = desk.run(&["import", &file, "--json"]).ok().json();
+    assert_eq!((&again[0]["appended"], &again[0]["skipped"]), (&json!(0), &json!(6)));
+}
+
+#[test]
+fn import_reads_files_gzip_and_standard_input() {
+    let desk = Desk::new();
+    let gzip = |text: &str| {
+        let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
+        encoder.write_all(text.as_bytes()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let (first, second) = LINES.split_at(LINES.find("{\"stream\":\"Cart").unwrap());
+    let plain = desk.file("first.jsonl", first);
+    // By content, whatever the name says; and in more than one gzip member.
+    let members = [gzip(&second[..20]), gzip(&second[20..])].concat();
+    let zipped = desk.file("second.jsonl", members);
+    let done = desk.run(&["import", &plain, &zipped, "--json"]).ok();
+    let [report] = &done.json()[..] else { panic!("{}", done.out()) };
+    assert_eq!((&report["lines"], &report["appended"]), (&json!(4), &json!(4)));
+    assert_eq!(report["last_position"], 4);
+    let cut = gzip(LINES);
+    let cut = desk.file("cut.jsonl.gz", &cut[..cut.len() - 12]);
+    desk.run(&["import", &cut]).fails(1, "cut.jsonl.gz: line ");
+    let text = desk.file("text.jsonl.gz", LINES);
+    desk.run(&["import", &text]).fails(1, "text.jsonl.gz: line 1: cannot read it");
+    let again = desk.run_with(&["import", "-", "--new-ids"], LINES).ok();
+    assert!(again.out().starts_with("4 lines: 4 events appended, 0 there already;"));
+}
+
+#[test]
+fn a_bad_line_is_named_and_what_stands_before_it_is_stored() {
+    let good = r#"{"stream":"A-1","type":"T","data":1}"#;
+    for (bad, says) in [
+        ("nonsense", "not an event as a JSON object"),
+        ("[1]", "expected an object"),
+        (r#"{"stream":"A-1","type":"T"} {}"#, "trailing"),
+        (r#"{"type":"T"}"#, "field \"stream_id\" is missing"),
+        (r#"{"stream":"A-1"}"#, "field \"event_type\" is missing"),
+        (r#"{"stream":"A-1","type":"T","dato":1}"#, "unknown field \"dato\""),
+        (r#"{"stream":"A-1","type":"T","event_type":"T"}"#, "\"event_type\" stands there a second"),
+        (r#"{"stream":"A-1","type":"T","time":"now"}"#, "field \"time\": expected a time"),
+        (r#"{"stream":"A-1","type":"T","id":"x"}"#, "field \"id\": expected a UUID"),
+        (r#"{"stream":"A-1","type":"T","data_base64":"?"}"#, "expected bytes as base64"),
+        (r#"{"stream":"$A","type":"T"}"#, "reserved"),
+        (r#"{"stream":"A-1","type":""}"#, "invalid event type"),
+        (r#"{"stream":"A-1","type":"T","metadata":{"correlationId":""}}"#, "invalid correlation"),
+    ] {
+        for batch in ["1", "2", "100"] {
+            let desk = Desk::new();
+            let file = desk.file("bad.jsonl", format!("{good}\n\n{good}\n{bad}\n{good}\n"));
+            let done = desk.run(&["import", &file, "--batch", batch]).fails(1, says);
+            assert!(done.err().contains("bad.jsonl: line 4: "), "{}", done.err());
+            assert_eq!(desk.run(&["cat"]).ok().out().lines().count(), 2, "{bad}");
+        }
+    }
+    let desk = Desk::new();
+    let file = desk.file("bytes.jsonl", [good.as_bytes(), b"\n\xff\xfe\n"].concat());
+    desk.run(&["import", &file]).fails(1, "bytes.jsonl: line 2: not UTF-8");
+}
+
+#[test]
+fn an_id_with_other_content_stops_an_import_as_a_conflict() {
+    let desk = Desk::new();
+    let id = "6ba7b810-9dad-11d1-80b4-00c04fd430c8";
+    let line = |data| format!(r#"{{"stream":"A-1","type":"T","id":"{id}","data":{data}}}"#);
+    let file = desk.file("ids.jsonl", format!("{}\n{}\n{}\n", line(1), line(1), line(2)));
+    desk.run(&["import", &file, "--batch", "3"]).fails(4, "ids.jsonl: line 3: ");
+    assert_eq!(desk.run(&["cat"]).ok().out().lines().count(), 1);
+}
+
+#[test]
+fn an_import_killed_at_any_moment_and_run_again_is_the_same() {
+    const LINE_COUNT: usize = 20_000;
+    let lines = many_lines(LINE_COUNT);
+    let reference = Desk::new();
+    reference.run_with(&["import", "-"], &lines).ok();
+    let expected = reference.run(&["export"]).ok();
+    let desk = Desk::new();
+    // A fixed seed: which lines are fed before a kill is the same in every run, when they are
+    // reached is not.
+    let mut random = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    for round in 0..12 {
+        let batch = ["1", "7", "1000"][usize::try_from(next(3)).unwrap()];
+        let fed = usize::try_from(next(lines.len() as u64)).unwrap();
+        let mut child = spawn(&desk.store(), &["import", "-", "--batch", batch]);
+        let mut stdin = child.stdin.take().unwrap();
+        stdin.write_all(&lines.as_bytes()[..fed]).unwrap();
+        thread::sleep(Duration::from_millis(next(30)));
+        child.kill().unwrap();
+        let status = child.wait().unwrap();
+        drop(stdin);
+        assert_eq!(status.code(), None, "round {round}: the kill came too late");
+        if desk.store().exists() && round % 4 == 0 {
+            let there = desk.run(&["export"]);
+            // A kill before the store was made whole leaves none.
+            assert!([0, 3].contains(&there.code()), "{}", there.err());
+        }
+    }
+    desk.run_with(&["import", "-", "--batch", "100"], &lines).ok();
+    let found = desk.run(&["export"]).ok();
+    let identical = without_commit_times(found.out()) == without_commit_times(expected.out());
+    assert!(identical, "{} and {} bytes", found.out().len(), expected.out().len());
+    let again = desk.run_with(&["import", "-", "--json"], &lines).ok().json();
+    assert_eq!((&again[0]["appended"], &again[0]["skipped"]), (&json!(0), &json!(LINE_COUNT)));
+}
+
+/// Lines that give no time get that of their commit, which two imports do not share.
+fn without_commit_times(lines: &str) -> Vec<String> {
+    lines
+        .lines()
+        .map(|line| {
+            let (before, behind) = line.split_once("\"created_at\":\"").unwrap();
+            format!("{before}{}", behind.split_once('"').unwrap().1)
+        })
+        .collect()
+}
+
+#[test]
+fn a_reader_that_leaves_early_is_a_quiet_end() {
+    let desk = Desk::new();
+    desk.run_with(&["import", "-", "--batch", "1000"], &many_lines(20_000)).ok();
+    for args in [&["cat"][..], &["cat", "--json"], &["export"]] {
+        let mut child = spawn(&desk.store(), args);
+        drop(child.stdout.take());
+        let done = Done(child.wait_with_output().unwrap());
+        assert_eq!((done.code(), done.err()), (0, ""), "{args:?}");
+    }
+}
+
+#[test]
+fn quiet_leaves_results_and_errors() {
+    let desk = Desk::new();
+    let done = desk.run_with(&["import", "-", "-q"], LINES).ok();
+    assert_eq!(done.err(), "");
+    assert!(done.out().starts_with("4 lines"));
+    let done = desk.run_with(&["import", "-", "-q"], "x\n");
+    assert_eq!(done.err().lines().count(), 1, "{}", done.err());
+}
+
+#[test]
+fn the_demo_checks_itself() {
+    let directory = tempfile::tempdir().unwrap();
+    let done = Command::new(env!("CARGO_BIN_EXE_annals"))
+        .env("TMPDIR", directory.path())
+        .env("ANNALS_STORE", directory.path().join("not-touched"))
+        .args(["demo", "--json"])
+        .output()
+        .unwrap();
+    let done = Done(done).ok();
+    let report = &done.json()[0];
+    assert_eq!(report["ok"], true);
+    assert_eq!(report["kills"], 3);
+    assert!(report["events"].as_u64() > Some(2_000));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up");
+}
