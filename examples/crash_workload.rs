@@ -60,7 +60,7 @@ fn append_some(store: &Store, seed: u64) -> Result<(), Failure> {
         let number = seed.wrapping_mul(1_000_003).wrapping_add(n);
         let stream = format!("Load-{}", number % 37);
         let count = number % 3 + 1;
-        let first = id_of(store.head().0 << 20 | number % (1 << 20), seed);
+        let first = id_of((store.head().0 << 20) | (number % (1 << 20)), seed);
         let events = (0..count).map(|index| {
             let data = format!("{first} {index} {count} {}", "x".repeat((number % 700) as usize));
             let event = NewEvent::new("Loaded", data);
@@ -76,7 +76,7 @@ fn append_some(store: &Store, seed: u64) -> Result<(), Failure> {
 
 fn id_of(high: u64, low: u64) -> EventId {
     let mut bytes = [0; 16];
-    for (to, from) in bytes.iter_mut().zip(high.to_be_bytes().into_iter().chain(low.to_be_bytes()))
+    for (to, from) in bytes.iter_mut().zip(high.to_le_bytes().into_iter().chain(low.to_le_bytes()))
     {
         *to = from;
     }

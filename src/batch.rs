@@ -1,7 +1,8 @@
 //! Atomic writes to several streams.
 
 use crate::error::Result;
-use crate::event::{Appended, NewEvent};
+use crate::event::Appended;
+use crate::new_event::NewEvent;
 use crate::options::Durability;
 use crate::position::ExpectedVersion;
 use crate::store::Store;

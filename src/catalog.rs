@@ -37,12 +37,7 @@ impl Catalog {
     pub(crate) fn event_at(&self, place: Place) -> Result<Event> {
         let segment = self.log.segment(place.segment)?;
         let at = segment.frame(place.frame, READ_ONE)?;
-        let index = place.ordinal.checked_sub(at.frame.first);
-        let index = index.and_then(|index| u16::try_from(index).ok());
-        match index.filter(|index| *index < at.frame.events) {
-            Some(index) => segment.event(&at, index),
-            None => Err(segment.corrupt(place.frame, "the event that the index names", "another")),
-        }
+        segment.event_with_ordinal(&at, place.ordinal)
     }
 
     /// The event with an id, among those after a position and up to another.

@@ -10,6 +10,7 @@ mod format;
 mod index;
 mod log;
 mod names;
+mod new_event;
 mod open;
 mod options;
 mod place;
@@ -24,10 +25,11 @@ mod writer;
 
 pub use batch::Batch;
 pub use error::{Conflict, Error, IdConflict, Result};
-pub use event::{Appended, Event, NewEvent};
+pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,
 };
+pub use new_event::NewEvent;
 pub use open::{IndexCheckpoint, RecoveryReport};
 pub use options::{Durability, Limits, Preallocate, ReadMode};
 pub use position::{ExpectedVersion, Position, Timestamp, Version};
@@ -36,6 +38,9 @@ pub use store::{Info, Store, StoreOptions, StreamInfo};
 
 #[cfg(feature = "transfer")]
 pub mod transfer;
+
+#[cfg(test)]
+mod tests;
 
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]

@@ -108,7 +108,7 @@ impl Default for Settings {
             preallocate: Preallocate::Zero,
             limits: Limits::default(),
             segment_bytes: 64 << 20,
-            checkpoint_bytes: 16 << 20,
+            checkpoint_bytes: 8 << 20,
             create: true,
             upkeep_thread: true,
             hash_bits: 64,

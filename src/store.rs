@@ -1,20 +1,24 @@
 //! Layer 6: the store as its users see it. A thin facade: every room behind it does its own work.
 
+mod info;
+mod options;
+
 use std::path::Path;
+
+pub use info::{Info, StreamInfo};
+pub use options::StoreOptions;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::event::{Appended, Event, NewEvent};
+use crate::event::{Appended, Event};
 use crate::format::store::StoreHeader;
 use crate::names::{EventId, check_stream_name};
-use crate::open::{self, Locks, Opened, RecoveryReport};
-use crate::options::{Durability, Limits, Preallocate, ReadMode, Settings};
-use crate::position::{ExpectedVersion, Position, Version};
+use crate::new_event::NewEvent;
+use crate::open::{Locks, Opened, RecoveryReport};
+use crate::options::{Durability, Limits, Settings};
+use crate::position::{ExpectedVersion, Position};
 use crate::reader::{ReadAll, ReadStream};
-use crate::storage::Dir;
-use crate::storage::disk::Disk;
-use crate::storage::memory::MemoryDisk;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
 use crate::writer::{Part, Request, Writer};
@@ -58,159 +62,6 @@ struct Writing {
     writer: Arc<Writer>,
     upkeep: Upkeep,
     locks: Mutex<Option<Locks>>,
-}
-
-/// Options of a store, given before it is opened.
-///
-/// ```
-/// use annals::{Durability, Store};
-/// let dir = tempfile::tempdir().unwrap();
-/// let store = Store::options().durability(Durability::Os).open(dir.path().join("s"))?;
-/// # Ok::<(), annals::Error>(())
-/// ```
-#[derive(Clone, Debug, Default)]
-#[must_use = "options do nothing until a store is opened with them"]
-pub struct StoreOptions {
-    settings: Settings,
-}
-
-/// A stream as it is now.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct StreamInfo {
-    /// Its name.
-    pub name: String,
-    /// The version of its last event, which is also how many events it has.
-    pub version: Version,
-    /// The position of its last event.
-    pub last_position: Position,
-}
-
-/// What a store holds and takes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Info {
-    /// The store's identity.
-    pub store_id: uuid::Uuid,
-    /// How many events are visible.
-    pub events: u64,
-    /// The position of the first event; 0 in an empty store.
-    pub first_position: Position,
-    /// The position of the last event; 0 in an empty store.
-    pub last_position: Position,
-    /// Segments that hold events, or are about to.
-    pub segments: u64,
-    /// Bytes of the log that are used: headers and frames.
-    pub log_bytes: u64,
-    /// Bytes of the index files.
-    pub index_bytes: u64,
-    /// Bytes of segments that wait for their use, zeros or given back.
-    pub preallocated_bytes: u64,
-}
-
-impl StoreOptions {
-    /// When an append answers: [`Durability::Sync`] unless given.
-    pub fn durability(mut self, durability: Durability) -> Self {
-        self.settings.durability = durability;
-        self
-    }
-
-    /// How bytes reach a reader: [`ReadMode::Mmap`] unless given.
-    pub fn read_mode(mut self, mode: ReadMode) -> Self {
-        self.settings.read_mode = mode;
-        self
-    }
-
-    /// Whether segments are filled ahead of their use: [`Preallocate::Zero`] unless given.
-    pub fn preallocate(mut self, preallocate: Preallocate) -> Self {
-        self.settings.preallocate = preallocate;
-        self
-    }
-
-    /// What one append may hold.
-    pub fn limits(mut self, limits: Limits) -> Self {
-        self.settings.limits = limits;
-        self
-    }
-
-    /// What segments grow to, in bytes: 64 MiB unless given, 64 KiB to just below 4 GiB. The first
-    /// segment of a store is at most 1 MiB, and each is twice as long as the one before.
-    pub fn segment_bytes(mut self, bytes: u64) -> Self {
-        self.settings.segment_bytes = bytes;
-        self
-    }
-
-    /// An index checkpoint is written each time this many bytes of log were added to the active
-    /// segment: 16 MiB unless given. Fewer make opening after a crash faster.
-    pub fn checkpoint_bytes(mut self, bytes: u64) -> Self {
-        self.settings.checkpoint_bytes = bytes.max(1);
-        self
-    }
-
-    /// Whether a store is created where there is none: it is, unless told otherwise.
-    pub fn create(mut self, create: bool) -> Self {
-        self.settings.create = create;
-        self
-    }
-
-    /// Whether a thread prepares segments and builds index files, started when it is first needed:
-    /// it does, unless told otherwise. Without it, the appends that need the work do it.
-    pub fn upkeep_thread(mut self, thread: bool) -> Self {
-        self.settings.upkeep_thread = thread;
-        self
-    }
-
-    /// Keeps only so many bits of the hashes of names and ids, to provoke collisions in tests.
-    #[doc(hidden)]
-    pub fn hash_bits(mut self, bits: u32) -> Self {
-        self.settings.hash_bits = bits;
-        self
-    }
-
-    /// Opens the store in a directory for writing, creating or recovering it.
-    ///
-    /// With [`ReadMode::Mmap`] the directory belongs to the store: while it is open, nobody else
-    /// may change or shorten its files. Takes about 2 ms after a clean close, and reads at most
-    /// what was appended since the last index checkpoint after a crash, whatever the store's size.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Locked`] where another handle writes, [`Error::NotAStore`] where the directory
-    /// holds something else, [`Error::Corrupt`] where what was durable is damaged (nothing is
-    /// changed then), [`Error::UnsupportedFormat`] for files of a newer version,
-    /// [`Error::InvalidOptions`], and [`Error::Io`].
-    pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
-        self.open_in(Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
-    }
-
-    /// Opens the store in a directory for reading. Takes no lock and changes nothing; works beside
-    /// a running writer, and shows what that has made durable by then.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] where there is no store; otherwise as [`StoreOptions::open`].
-    pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
-        self.settings.check()?;
-        let dir = Dir::new(Arc::new(Disk::new(path.as_ref().into())));
-        let opened = open::open_read_only(&dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
-    }
-
-    /// A new store in memory, which is gone with its last handle: for tests.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidOptions`].
-    pub fn in_memory(mut self) -> Result<Store> {
-        self.settings.upkeep_thread = false;
-        self.open_in(Dir::new(Arc::new(MemoryDisk::new())))
-    }
-
-    pub(crate) fn open_in(self, dir: Dir) -> Result<Store> {
-        self.settings.check()?;
-        let opened = open::open(&dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
-    }
 }
 
 impl Store {
@@ -425,8 +276,6 @@ impl Store {
         durability: Option<Durability>,
     ) -> Result<Vec<Appended>> {
         let writing = self.writing()?;
-        // The store's own mode applies by itself; a request can only ask for more.
-        let durability = durability.unwrap_or(Durability::Os);
         let mut request = Request::prepare(parts, durability, &self.inner.limits)?;
         if writing.writer.is_closed() {
             return Err(Error::Closed);
@@ -503,5 +352,46 @@ impl Drop for Inner {
     fn drop(&mut self) {
         // Whoever wants to know calls `close`; the next open finds whatever is not in order.
         let _ = self.close();
+    }
+}
+
+/// What tests of the whole store drive by hand.
+#[cfg(test)]
+impl Store {
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
+    }
+
+    /// Commits requests as one group, as the leader of so many callers does, without the upkeep
+    /// behind it. Requests that are refused before they would queue are answered at once.
+    pub(crate) fn commit_group(&self, group: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
+        let prepare = |parts| {
+            let mut request = Request::prepare(parts, None, &self.inner.limits)?;
+            request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
+            Ok(request)
+        };
+        let mut answers: Vec<Option<Error>> = Vec::with_capacity(group.len());
+        let mut requests = Vec::with_capacity(group.len());
+        for parts in group {
+            match prepare(parts) {
+                Ok(request) => {
+                    requests.push(request);
+                    answers.push(None);
+                }
+                Err(e) => answers.push(Some(e)),
+            }
+        }
+        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
+        let mut committed = writing.writer.core().commit(&requests).into_iter();
+        let answer = |early: Option<Error>| match early {
+            Some(e) => Err(e),
+            None => committed.next().expect("an answer for each request"),
+        };
+        answers.into_iter().map(answer).collect()
+    }
+
+    /// Does one round of upkeep. `true` where there was something to do.
+    pub(crate) fn keep_up(&self) -> Result<bool> {
+        self.inner.writing.as_ref().map_or(Ok(false), |writing| writing.upkeep.step())
     }
 }

@@ -33,6 +33,9 @@ struct Shared {
     writer: Arc<Writer>,
     durability: Durability,
     checkpoint_bytes: u64,
+    /// Held through a step: no two may run, and none behind the end. What one has frozen, another
+    /// would have sealed meanwhile.
+    alone: Mutex<()>,
     signal: Mutex<Signal>,
     changed: Condvar,
 }
@@ -50,6 +53,7 @@ impl Upkeep {
             writer,
             durability: settings.durability,
             checkpoint_bytes: settings.checkpoint_bytes,
+            alone: Mutex::default(),
             signal: Mutex::default(),
             changed: Condvar::new(),
         };
@@ -86,6 +90,8 @@ impl Upkeep {
             // It catches its panics.
             let _ = thread.join();
         }
+        // Nor does a step go on that an append has begun.
+        drop(self.shared.alone.lock());
     }
 
     fn start(&self) {
@@ -112,15 +118,17 @@ impl Shared {
 
     fn run(&self) {
         let mut synced_at = Instant::now();
-        loop {
-            let is_due = self.wait(synced_at);
-            if self.signal.lock().is_ending {
-                return;
-            }
-            if is_due {
-                synced_at = Instant::now();
-            }
-            let steps = || while matches!(self.step(is_due), Ok(true)) {};
+        while self.wait(synced_at) {
+            // A step can take long, so whether a sync is due is asked before each.
+            let steps = || loop {
+                let is_due = synced_at.elapsed() >= self.sync_every();
+                if is_due {
+                    synced_at = Instant::now();
+                }
+                if !matches!(self.step(is_due), Ok(true)) {
+                    return;
+                }
+            };
             let step = catch_unwind(AssertUnwindSafe(steps));
             if step.is_err() {
                 self.writer.core().poison(Error::Panicked { during: "upkeep" });
@@ -129,23 +137,25 @@ impl Shared {
         }
     }
 
-    /// Waits until there is something to do. `true` where the periodic sync is due.
-    fn wait(&self, synced_at: Instant) -> bool {
-        let every = match self.durability {
+    /// How long what was appended may wait for a sync.
+    const fn sync_every(&self) -> Duration {
+        match self.durability {
             Durability::Interval(every) => every,
             Durability::Os => OS_SYNC_EVERY,
             Durability::Sync => Duration::MAX,
-        };
+        }
+    }
+
+    /// Waits until there is something to do. `false` at the end.
+    fn wait(&self, synced_at: Instant) -> bool {
+        let every = self.sync_every();
         let mut signal = self.signal.lock();
         while !signal.is_ending {
             let watermark = &self.catalog.watermark;
             let is_behind = watermark.durable() < watermark.visible();
             let since = synced_at.elapsed();
-            if is_behind && since >= every {
+            if (is_behind && since >= every) || std::mem::take(&mut signal.is_wanted) {
                 return true;
-            }
-            if std::mem::take(&mut signal.is_wanted) {
-                return false;
             }
             if is_behind && every < Duration::MAX {
                 self.changed.wait_for(&mut signal, every.saturating_sub(since));
@@ -156,9 +166,14 @@ impl Shared {
         false
     }
 
+    /// Does one thing, the most urgent that is due. `true` where there was one.
     fn step(&self, sync_is_due: bool) -> Result<bool> {
-        Ok(self.prepare()?
-            || self.sync(sync_is_due)?
+        let _alone = self.alone.lock();
+        if self.signal.lock().is_ending {
+            return Ok(false);
+        }
+        Ok(self.sync(sync_is_due)?
+            || self.prepare()?
             || self.seal()?
             || self.catalog.index.fold()?
             || self.checkpoint()?)
@@ -167,9 +182,7 @@ impl Shared {
     /// Makes the next segment ready. The lock is not held while the file is filled.
     fn prepare(&self) -> Result<bool> {
         let Some(preparation) = self.writer.core().preparation() else { return Ok(false) };
-        let prepared = preparation.run()?;
-        self.writer.core().offer(prepared);
-        Ok(true)
+        preparation.run().map(|()| true)
     }
 
     /// Writes and syncs what the weaker modes hold back. Appends go on while the sync runs.

@@ -4,8 +4,9 @@
 
 use super::Invalid;
 use super::codec::{Cursor, Put};
-use crate::event::{BINARY, JSON, NewEvent, Parts, Span};
+use crate::event::{BINARY, JSON, Parts, Span};
 use crate::names::EventId;
+use crate::new_event::NewEvent;
 use crate::position::Timestamp;
 
 /// Which optional fields an entry has, in the order in which they follow the fixed bytes.

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 
-use super::live::LiveIndex;
+use super::live::{LiveIndex, UNRESOLVED};
 use super::sealed::{SealedIndex, StreamPart};
 use super::segment::Unit;
 use crate::error::Result;
@@ -17,6 +17,13 @@ use crate::format::sealed::{
     put_posting, put_term,
 };
 use crate::place::{Frames, Place};
+
+/// What a build asks of the rest of the store.
+pub(crate) struct LookUp<'a> {
+    pub(crate) frames: &'a dyn Frames,
+    /// The newest segment before this one that holds a stream; 0 where none does.
+    pub(crate) previous: &'a dyn Fn(&str, u64) -> Result<u32>,
+}
 
 /// A stream's events in the whole segment.
 #[derive(Debug)]
@@ -47,12 +54,12 @@ struct Columns {
 pub(crate) fn build(
     units: &[Unit],
     mut describes: SealedFooter,
-    frames: &dyn Frames,
+    look_up: &LookUp<'_>,
 ) -> Result<(Vec<u8>, Vec<u8>)> {
     let mut columns = Columns::default();
     for unit in units {
         match unit {
-            Unit::Live(live) => columns.add_live(live, describes.ordinal, frames)?,
+            Unit::Live(live) => columns.add_live(live, describes.ordinal, look_up)?,
             Unit::Sealed(sealed) => columns.add_sealed(sealed)?,
         }
     }
@@ -65,7 +72,7 @@ pub(crate) fn build(
 }
 
 impl Columns {
-    fn add_live(&mut self, live: &LiveIndex, ordinal: u32, frames: &dyn Frames) -> Result<()> {
+    fn add_live(&mut self, live: &LiveIndex, ordinal: u32, look_up: &LookUp<'_>) -> Result<()> {
         self.offsets.extend(&live.offsets);
         let types = join(&mut self.type_rows, live.type_names.rows.iter().cloned());
         let categories = join(&mut self.category_rows, live.category_names.rows.iter().cloned());
@@ -76,20 +83,27 @@ impl Columns {
         self.ids.extend(live.all_ids().map(|(hash, event)| (kept(hash), u64::from(event))));
         for stream in live.all_streams() {
             let events = stream.events.as_slice();
-            let older = if stream.previous == ordinal {
-                self.find(stream.hash, ordinal, &|place| frames.stream_is(place, &stream.name))?
+            let older = if stream.previous == ordinal || stream.previous == UNRESOLVED {
+                let is_there = stream.previous == ordinal;
+                let is = |place| look_up.frames.stream_is(place, &stream.name);
+                self.find(stream.hash, ordinal, is_there, &is)?
             } else {
                 None
             };
-            match older.and_then(|index| self.terms.get_mut(index)) {
-                Some(term) => term.events.extend(events),
-                None => self.push(Term {
-                    hash: stream.hash,
-                    first_version: stream.first_version,
-                    previous: stream.previous,
-                    events: events.into(),
-                }),
+            if let Some(term) = older.and_then(|index| self.terms.get_mut(index)) {
+                term.events.extend(events);
+                continue;
             }
+            let previous = match stream.previous {
+                UNRESOLVED => (look_up.previous)(&stream.name, stream.hash)?,
+                known => known,
+            };
+            self.push(Term {
+                hash: stream.hash,
+                first_version: stream.first_version,
+                previous,
+                events: events.into(),
+            });
         }
         Ok(())
     }
@@ -120,16 +134,19 @@ impl Columns {
         self.terms.push(term);
     }
 
-    /// The term of a stream that an older part has. A hash that only one term has needs no look at
-    /// the names: the stream is known to be there.
+    /// The term of a stream that an older part has. Where the stream is known to be there, a hash
+    /// that only one term has needs no look at the names.
     fn find(
         &self,
         hash: u64,
         ordinal: u32,
+        is_there: bool,
         is: &dyn Fn(Place) -> Result<bool>,
     ) -> Result<Option<usize>> {
         let candidates = self.by_hash.get(&hash).map(Vec::as_slice).unwrap_or_default();
-        if let [only] = candidates {
+        if let [only] = candidates
+            && is_there
+        {
             return Ok(Some(*only));
         }
         for index in candidates {
@@ -173,12 +190,12 @@ impl Columns {
         let spread = u64::from(spread.unwrap_or(0) / 4);
         footer.offset_width = u8::try_from(width_of(spread)).unwrap_or(u8::MAX);
 
-        let mut sections = Sections::default();
-        sections.offset_bases = section(body, |out| {
+        let offset_bases = section(body, |out| {
             for run in self.offsets.chunks(OFFSET_RUN) {
                 out.put_u32(run.first().unwrap_or(&0) / 4);
             }
         });
+        let mut sections = Sections { offset_bases, ..Sections::default() };
         let relative = self.offsets.chunks(OFFSET_RUN).flat_map(|run| {
             let base = run.first().copied().unwrap_or(0);
             run.iter().map(move |offset| u64::from((offset - base) / 4))

@@ -2,7 +2,9 @@
 
 use siphasher::sip::SipHasher13;
 
+use super::live::{Indexed, UNRESOLVED};
 use crate::names::EventId;
+use crate::place::LoggedEvent;
 
 /// The hashes of one store: the key is its own and secret, so that nobody can aim at a collision.
 #[derive(Clone, Copy, Debug)]
@@ -19,6 +21,20 @@ impl Hasher {
 
     pub(crate) fn stream(&self, name: &str) -> u64 {
         self.sip.hash(name.as_bytes()) & u64::MAX << (64 - self.bits)
+    }
+
+    /// An event of the log, as the index takes it in. The segment before is looked up later.
+    pub(crate) fn indexed<'a>(&self, event: &LoggedEvent<'a>) -> Indexed<'a> {
+        Indexed {
+            frame: event.frame,
+            stream: event.stream,
+            stream_hash: self.stream(event.stream),
+            version: event.version,
+            previous: if event.version > 1 { UNRESOLVED } else { 0 },
+            event_type: event.event_type,
+            created_at: event.created_at,
+            id_hash: event.id.map(|id| self.id(id)),
+        }
     }
 
     pub(crate) fn id(&self, id: EventId) -> u64 {

@@ -6,6 +6,10 @@ use crate::format::sealed::{NameRow, ZONE_EVENTS, Zone};
 use crate::names::category_of;
 use crate::position::Timestamp;
 
+/// In the place of the segment before: not looked up yet, so that replaying a log costs no look-up
+/// for each stream. It is looked up when it is needed, at the latest for the index file.
+pub(crate) const UNRESOLVED: u32 = u32::MAX;
+
 /// One event, as the index takes it in.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Indexed<'a> {
@@ -14,8 +18,8 @@ pub(crate) struct Indexed<'a> {
     pub(crate) stream: &'a str,
     pub(crate) stream_hash: u64,
     pub(crate) version: u64,
-    /// The segment that holds the stream's events before this one; 0 where there are none. Only
-    /// looked at for the first event of a stream here.
+    /// The segment that holds the stream's events before this one; 0 where there are none, or
+    /// [`UNRESOLVED`]. Only looked at for the first event of a stream here.
     pub(crate) previous: u32,
     pub(crate) event_type: &'a str,
     pub(crate) created_at: Timestamp,
@@ -30,7 +34,7 @@ pub(crate) struct LiveStream {
     pub(crate) hash: u64,
     pub(crate) first_version: u64,
     /// The segment with the events before these: this segment itself where an older part of its
-    /// index has them, 0 where there are none.
+    /// index has them, 0 where there are none, or [`UNRESOLVED`].
     pub(crate) previous: u32,
     /// The ordinals of its events.
     pub(crate) events: Ordinals,

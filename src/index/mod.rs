@@ -9,8 +9,11 @@ mod checked;
 mod directory;
 mod fold;
 mod hash;
+mod heal;
 mod ids;
 mod live;
+#[cfg(test)]
+mod rebuilt;
 mod save;
 mod sealed;
 mod segment;
@@ -29,13 +32,13 @@ pub(crate) use segment::Unit;
 
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
-use crate::format::files::{self, LogFile};
+use crate::format::files::LogFile;
 use crate::options::ReadMode;
 use crate::place::{Frames, Place};
 use crate::position::{Position, Version};
 use crate::storage::Dir;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
-use live::LiveIndex;
+use live::UNRESOLVED;
 
 /// The last event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -181,7 +184,16 @@ impl Index {
 
     /// The events of a stream in a segment: the first version, how many, the segment before.
     pub(crate) fn span(&self, segment: u32, name: &str, hash: u64) -> Result<Option<StreamPart>> {
-        self.healing(|| self.segment(segment)?.stream(name, hash, &|place| self.is(place, name)))
+        self.healing(|| {
+            let index = self.segment(segment)?;
+            let mut span = index.stream(name, hash, &|place| self.is(place, name))?;
+            if let Some(span) = &mut span
+                && span.previous == UNRESOLVED
+            {
+                span.previous = self.previous_of(name, hash, segment)?;
+            }
+            Ok(span)
+        })
     }
 
     /// Where the events of a stream at some versions are, all of which are in one segment.
@@ -335,102 +347,19 @@ impl Index {
         let row = slot.row.get().ok_or_else(|| {
             Error::corrupt("log", 0, format!("segment {}", slot.ordinal), "no description")
         })?;
-        let opened = match self.open_sealed(row) {
-            Some(sealed) => Unit::Sealed(Arc::new(sealed)),
-            None => Unit::Live(Arc::new(self.rebuild(row.ordinal, row.events)?)),
+        let name = LogFile::SealedIndex { ordinal: row.ordinal, generation: row.generation };
+        let units = match self.open_file(row, name) {
+            Some(sealed) => vec![Unit::Sealed(Arc::new(sealed))],
+            None => self.read_again(row)?,
         };
-        let opened = Arc::new(SegmentIndex::new(slot.ordinal, vec![opened]));
+        let opened = Arc::new(SegmentIndex::new(slot.ordinal, units));
         *index = Some(Arc::clone(&opened));
         Ok(opened)
     }
 
-    /// The index file of a sealed segment; `None` where it is missing, damaged or another's.
-    fn open_sealed(&self, row: &SegmentRow) -> Option<SealedIndex> {
-        let Context { dir, mode, store, .. } = &self.context;
-        let name = LogFile::SealedIndex { ordinal: row.ordinal, generation: row.generation };
-        let sealed = SealedIndex::open(dir, name, *mode).ok().flatten()?;
-        let footer = &sealed.footer;
-        let found = (footer.store, footer.salt, footer.events, footer.end, footer.chain);
-        (found == (*store, row.salt, row.events, row.end, row.chain)).then_some(sealed)
-    }
-
-    /// Reads the first events of a segment into a new index.
-    fn rebuild(&self, ordinal: u32, events: u32) -> Result<LiveIndex> {
-        let mut live = LiveIndex::new(0);
-        if events == 0 {
-            return Ok(live);
-        }
-        let hasher = self.context.hasher;
-        self.context.frames.replay(ordinal, 0, events, &mut |event| {
-            let stream_hash = hasher.stream(event.stream);
-            let known = live.stream(event.stream, stream_hash).is_some();
-            let previous = if known || event.version <= 1 {
-                0
-            } else {
-                self.head_before(event.stream, stream_hash, ordinal)?.map_or(0, |h| h.segment)
-            };
-            if live.end() < events {
-                live.add(&Indexed {
-                    frame: event.frame,
-                    stream: event.stream,
-                    stream_hash,
-                    version: event.version,
-                    previous,
-                    event_type: event.event_type,
-                    created_at: event.created_at,
-                    id_hash: event.id.map(|id| hasher.id(id)),
-                });
-            }
-            Ok(())
-        })?;
-        Ok(live)
-    }
-
-    /// Repeats what failed on a damaged index file after leaving that file out. Bounded: each
-    /// round takes a file out of use.
-    fn healing<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
-        const ROUNDS: usize = 64;
-        for _ in 0..ROUNDS {
-            match attempt() {
-                Err(Error::Corrupt { path, offset, expected, found }) => {
-                    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                    if !self.leave_out(name)? {
-                        return Err(Error::Corrupt { path, offset, expected, found });
-                    }
-                }
-                other => return other,
-            }
-        }
-        attempt()
-    }
-
-    /// Stops using an index file. `false` where the name is none, or where that was done before.
-    fn leave_out(&self, name: &str) -> Result<bool> {
-        if files::parse_directory(name).is_some() {
-            let had = self.tiers().directory.is_some();
-            self.change(|tiers| tiers.directory = None);
-            return Ok(had);
-        }
-        match LogFile::parse(name) {
-            Some(LogFile::IdRun { first, last }) => {
-                let count = self.tiers().runs.len();
-                self.change(|tiers| {
-                    tiers.runs.retain(|run| (run.first(), run.last()) != (first, last));
-                });
-                Ok(self.tiers().runs.len() < count)
-            }
-            Some(
-                LogFile::SealedIndex { ordinal, .. } | LogFile::IndexCheckpoint { ordinal, .. },
-            ) => {
-                let Some(slot) = self.tiers().slot(ordinal).cloned() else { return Ok(false) };
-                let Some(index) = slot.index.read().clone() else { return Ok(false) };
-                let Some(events) = index.sealed_events() else { return Ok(false) };
-                let live = self.rebuild(ordinal, events)?;
-                index.replace_sealed(live);
-                Ok(true)
-            }
-            _ => Ok(false),
-        }
+    /// The newest segment before one that holds a stream; 0 where none does.
+    fn previous_of(&self, name: &str, hash: u64, before: u32) -> Result<u32> {
+        Ok(self.head_before(name, hash, before)?.map_or(0, |head| head.segment))
     }
 }
 

@@ -1,6 +1,6 @@
 //! Writing index files: for sealed segments, and checkpoints of the active one.
 
-use super::build::build;
+use super::build::{LookUp, build};
 use super::sealed::SealedIndex;
 use super::segment::Unit;
 use super::{Context, Index, SegmentIndex, checked};
@@ -97,6 +97,18 @@ impl Index {
         checked::mark_dirty(&self.context.dir, &name.path(), FileKind::IndexCheckpoint)
     }
 
+    /// The bytes of the index file of some units: its body and its footer.
+    pub(super) fn build(
+        &self,
+        units: &[Unit],
+        describes: SealedFooter,
+    ) -> Result<(Vec<u8>, Vec<u8>)> {
+        let before = describes.ordinal;
+        let previous = |name: &str, hash: u64| self.previous_of(name, hash, before);
+        let look_up = LookUp { frames: self.context.frames.as_ref(), previous: &previous };
+        build(units, describes, &look_up)
+    }
+
     fn save(
         &self,
         index: &SegmentIndex,
@@ -105,7 +117,7 @@ impl Index {
         covers: &Covers,
         clean: bool,
     ) -> Result<()> {
-        let Context { dir, store, mode, frames, .. } = &self.context;
+        let Context { dir, store, mode, .. } = &self.context;
         let describes = SealedFooter {
             store: *store,
             salt: covers.salt,
@@ -128,7 +140,7 @@ impl Index {
             category_width: 0,
             sections: Sections::default(),
         };
-        let (body, footer) = build(units, describes, frames.as_ref())?;
+        let (body, footer) = self.build(units, describes)?;
         let kind = match name {
             LogFile::IndexCheckpoint { .. } => FileKind::IndexCheckpoint,
             _ => FileKind::SealedIndex,

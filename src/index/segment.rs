@@ -2,7 +2,7 @@
 
 use std::ops::RangeInclusive;
 
-use super::live::{Indexed, LiveIndex};
+use super::live::{Indexed, LiveIndex, UNRESOLVED};
 use super::sealed::{SealedIndex, StreamPart};
 use crate::error::{Error, Result};
 use crate::place::Place;
@@ -144,7 +144,7 @@ impl SegmentIndex {
     }
 
     /// All parts of a stream in this segment, as one: its first version here, how many events, and
-    /// the segment before.
+    /// the segment before, which may be unresolved.
     pub(crate) fn stream(
         &self,
         name: &str,
@@ -153,7 +153,7 @@ impl SegmentIndex {
     ) -> Result<Option<StreamPart>> {
         let Some(newest) = self.newest(name, hash, is)? else { return Ok(None) };
         let (mut first_version, mut previous) = (newest.first_version, newest.previous);
-        if previous == self.ordinal {
+        if previous == self.ordinal || previous == UNRESOLVED {
             let units = Arc::clone(&self.parts.read().units);
             for unit in units.iter().rev() {
                 if let Some(part) = unit.stream(name, hash, is)?
@@ -218,6 +218,17 @@ impl SegmentIndex {
             }
         }
         Ok(found)
+    }
+
+    /// All there is, the growing part as if it had been frozen now.
+    #[cfg(test)]
+    pub(super) fn all_units(&self) -> Vec<Unit> {
+        let parts = self.parts.read();
+        let mut units = Vec::clone(&parts.units);
+        if !parts.live.is_empty() {
+            units.push(Unit::Live(Arc::new(parts.live.clone())));
+        }
+        units
     }
 
     /// The units, without what has come in since they were frozen.

@@ -39,6 +39,15 @@ impl Log {
         *segments = Arc::new(list);
     }
 
+    /// Puts another segment in the place of the active one, which holds no event.
+    pub(crate) fn replace_last(&self, segment: Arc<Segment>) {
+        let mut segments = self.segments.write();
+        let mut list = Vec::clone(&segments);
+        list.pop();
+        list.push(segment);
+        *segments = Arc::new(list);
+    }
+
     /// The segment with an ordinal.
     pub(crate) fn segment(&self, ordinal: u32) -> Result<Arc<Segment>> {
         let segments = self.segments();

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::format::Invalid;
-use crate::format::frame::{Frame, HEAD_BYTES, Kind};
+use crate::format::frame::{Frame, HEAD_BYTES, HEAD_LEN, Kind};
 use crate::format::segment::{Chain, HEADER_BYTES, Seed, SegmentHeader};
 use crate::position::Timestamp;
 use crate::storage::NamedFile;
@@ -167,12 +167,12 @@ impl<'a> Scanner<'a> {
     /// bytes may stand around it.
     pub(crate) fn search(&mut self, from: u32) -> Result<Option<(u32, u32)>> {
         let mut offset = from.next_multiple_of(4);
-        while offset + HEAD_BYTES as u32 <= self.len {
+        while offset + HEAD_LEN <= self.len {
             let window = self.at(offset, HEAD_BYTES)?;
             if window.iter().all(|byte| *byte == 0) {
                 // The last bytes may be the beginning of a head.
                 let skipped = u32::try_from(window.len()).unwrap_or(u32::MAX) & !3;
-                offset = offset.saturating_add(skipped.saturating_sub(HEAD_BYTES as u32).max(4));
+                offset = offset.saturating_add(skipped.saturating_sub(HEAD_LEN).max(4));
                 continue;
             }
             let candidates = window.len().saturating_sub(HEAD_BYTES - 1);

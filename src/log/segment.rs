@@ -214,6 +214,15 @@ impl Segment {
         })
     }
 
+    /// The event of a frame that has an ordinal in the segment.
+    pub(crate) fn event_with_ordinal(&self, at: &FrameAt, ordinal: u32) -> Result<Event> {
+        let index = ordinal.checked_sub(at.frame.first).and_then(|index| u16::try_from(index).ok());
+        match index.filter(|index| *index < at.frame.events) {
+            Some(index) => self.event(at, index),
+            None => Err(self.corrupt(at.offset, "the event that the index names", "another")),
+        }
+    }
+
     /// The version of the last event that a frame holds of a stream; `None` where it holds none.
     pub(crate) fn last_of_stream(&self, at: &FrameAt, name: &str) -> Option<(Version, Position)> {
         let bytes = at.bytes();

@@ -35,8 +35,18 @@ pub(crate) struct Survey {
     pub(crate) sealed: Vec<SegmentRow>,
     /// The unsealed one; `None` in a store that has never held a frame.
     pub(crate) last: Option<Last>,
-    /// A segment behind the last one that holds no event: prepared, or its first write torn.
-    pub(crate) unused: Option<u32>,
+    /// A segment behind the last one without a valid first frame: prepared, or its first write
+    /// torn. Unless the store was closed in good order, that is still to be [checked](Unused).
+    pub(crate) unused: Option<Unused>,
+}
+
+/// A segment without a valid first frame.
+#[derive(Debug)]
+pub(crate) struct Unused {
+    pub(crate) ordinal: u32,
+    pub(crate) file: NamedFile,
+    /// Missing where its preparation was not finished.
+    pub(crate) header: Option<SegmentHeader>,
 }
 
 /// Lists `log/`. Names that are not ours are left alone.
@@ -76,11 +86,11 @@ pub(crate) fn survey(
         let name = LogFile::Segment { ordinal, generation }.path();
         let file = dir.open(&name, Access::Read)?;
         match look(&file, store, ordinal, ordinal == newest)? {
-            Some((header, begin)) => {
+            Look::Used(header, begin) => {
                 survey.link(&file, &begin)?;
                 survey.last = Some(Last { header, file, begin });
             }
-            None => survey.unused = Some(ordinal),
+            Look::Unused(header) => survey.unused = Some(Unused { ordinal, file, header }),
         }
     }
     if survey.last.is_none() && !survey.sealed.is_empty() {
@@ -151,14 +161,14 @@ fn missing(dir: &Dir, ordinal: u32) -> Error {
     Error::corrupt(dir.path(&file.path()), 0, "the segment", "no file")
 }
 
-/// Looks at the header and the first frame of a segment. `None` where it holds no event and never
-/// did, which only the newest may.
-fn look(
-    file: &NamedFile,
-    store: [u8; 16],
-    ordinal: u32,
-    is_newest: bool,
-) -> Result<Option<(SegmentHeader, Begin)>> {
+/// What a segment is at first sight.
+enum Look {
+    Used(SegmentHeader, Begin),
+    Unused(Option<SegmentHeader>),
+}
+
+/// Looks at the header and the first frame of a segment. Only the newest may be without one.
+fn look(file: &NamedFile, store: [u8; 16], ordinal: u32, is_newest: bool) -> Result<Look> {
     let len = u32::try_from(file.len()?)
         .map_err(|_| Error::corrupt(file.path(), 0, "a file below 4 GiB", "a longer one"))?;
     let mut page = vec![0; HEADER_BYTES as usize];
@@ -170,7 +180,7 @@ fn look(
             // was a log once.
             let mut behind = Scanner::new(file, Seed::of(&[0; 16]), len.max(HEADER_BYTES));
             if is_newest && !invalid.unsupported && behind.is_zero_from(HEADER_BYTES)? {
-                return Ok(None);
+                return Ok(Look::Unused(None));
             }
             return Err(invalid.at(file.path(), 0));
         }
@@ -189,7 +199,7 @@ fn look(
         .and_then(|frame| frame.begin(&first));
     let Some(begin) = begin else {
         return if is_newest {
-            check_never_used(file, &header, seed, len).map(|()| None)
+            Ok(Look::Unused(Some(header)))
         } else {
             Err(Error::corrupt(file.path(), u64::from(HEADER_BYTES), "a first frame", "none"))
         };
@@ -198,23 +208,28 @@ fn look(
         let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
         return Err(Error::corrupt(file.path(), u64::from(len), expected, found));
     }
-    Ok(Some((header, begin)))
+    Ok(Look::Used(header, begin))
 }
 
-/// A segment without a valid first frame holds no event, unless a frame behind it proves that its
-/// first group was durable once.
-fn check_never_used(file: &NamedFile, header: &SegmentHeader, seed: Seed, len: u32) -> Result<()> {
-    let mut scanner = Scanner::new(file, seed, len.min(header.len).max(HEADER_BYTES));
-    let mut from = HEADER_BYTES;
-    while let Some((offset, durable_end)) = scanner.search(from)? {
-        if durable_end > HEADER_BYTES {
-            let found = format!("none, but a later one at byte {offset}");
-            let at = u64::from(HEADER_BYTES);
-            return Err(Error::corrupt(file.path(), at, "a first frame", found));
+impl Unused {
+    /// Makes sure that the segment never held an event: a frame that verifies behind the missing
+    /// first one would prove that the first group was durable once.
+    pub(crate) fn check(&self) -> Result<()> {
+        let Some(header) = &self.header else { return Ok(()) };
+        let len = u32::try_from(self.file.len()?).unwrap_or(u32::MAX);
+        let len = len.min(header.len).max(HEADER_BYTES);
+        let mut scanner = Scanner::new(&self.file, Seed::of(&header.salt), len);
+        let mut from = HEADER_BYTES;
+        while let Some((offset, durable_end)) = scanner.search(from)? {
+            if durable_end > HEADER_BYTES {
+                let found = format!("none, but a later one at byte {offset}");
+                let at = u64::from(HEADER_BYTES);
+                return Err(Error::corrupt(self.file.path(), at, "a first frame", found));
+            }
+            from = offset + 4;
         }
-        from = offset + 4;
+        Ok(())
     }
-    Ok(())
 }
 
 fn hex(bytes: [u8; 16]) -> String {

@@ -5,9 +5,8 @@ use super::scan::Progress;
 use super::segment::Segment;
 use crate::error::Result;
 use crate::format::directory::SegmentRow;
-use crate::format::frame::{
-    self, Begin, FrameEvent, FramePlace, FrameStream, Kind, SEAL_BYTES, Seal, WATERMARK_BYTES,
-};
+use crate::format::frame::{BEGIN_BYTES, Begin, Kind, SEAL_BYTES, Seal, WATERMARK_BYTES};
+use crate::format::frame_writer::{self, FrameEvent, FramePlace, FrameStream};
 use crate::options::ReadMode;
 use crate::position::Timestamp;
 use crate::storage::{Dir, NamedFile};
@@ -22,6 +21,8 @@ const RESERVED: u32 = WATERMARK_BYTES + SEAL_BYTES;
 pub(crate) struct Tail {
     segment: Arc<Segment>,
     file: NamedFile,
+    /// What its first frame says.
+    link: Begin,
     /// Behind the last staged frame.
     progress: Progress,
     /// Frames that are staged but not written, and where they begin.
@@ -33,9 +34,14 @@ pub(crate) struct Tail {
 
 impl Tail {
     /// Goes on in a segment whose frames end where `progress` says, all of them durable.
-    pub(crate) fn resume(segment: Arc<Segment>, file: NamedFile, progress: Progress) -> Self {
+    pub(crate) fn resume(
+        segment: Arc<Segment>,
+        file: NamedFile,
+        link: Begin,
+        progress: Progress,
+    ) -> Self {
         let end = progress.end;
-        Self { segment, file, progress, group: Vec::new(), group_at: end, durable_end: end }
+        Self { segment, file, link, progress, group: Vec::new(), group_at: end, durable_end: end }
     }
 
     /// Begins a prepared segment: its first frame is staged, and goes out with the first group.
@@ -50,16 +56,21 @@ impl Tail {
         let progress = Progress::start(&header);
         let segment = Segment::new(dir.clone(), mode, header, begin.base, progress.end);
         segment.adopt(file.clone())?;
-        let mut tail = Self::resume(Arc::new(segment), file, progress);
+        let mut tail = Self::resume(Arc::new(segment), file, *begin, progress);
         let place = tail.place(time);
         let start = tail.group.len();
-        frame::put_begin(&mut tail.group, &place, begin);
+        frame_writer::put_begin(&mut tail.group, &place, begin);
         tail.staged(start, Kind::Begin, 0, time);
         Ok(tail)
     }
 
     pub(crate) const fn segment(&self) -> &Arc<Segment> {
         &self.segment
+    }
+
+    /// What the segment's first frame says.
+    pub(crate) const fn link(&self) -> &Begin {
+        &self.link
     }
 
     /// What the staged frames add up to.
@@ -76,7 +87,7 @@ impl Tail {
 
     /// The bytes of the segment that frames of events can take.
     pub(crate) const fn overhead() -> u32 {
-        crate::format::segment::HEADER_BYTES + frame::BEGIN_BYTES + RESERVED
+        crate::format::segment::HEADER_BYTES + BEGIN_BYTES + RESERVED
     }
 
     /// Stages a frame of events and returns its offset.
@@ -90,7 +101,7 @@ impl Tail {
     ) -> u32 {
         let place = self.place(time);
         let start = self.group.len();
-        frame::put_events(&mut self.group, &place, streams, events, entries, state);
+        frame_writer::put_events(&mut self.group, &place, streams, events, entries, state);
         let events = u32::try_from(events.len()).unwrap_or(u32::MAX);
         self.staged(start, Kind::Batch, events, time);
         place.offset
@@ -100,7 +111,7 @@ impl Tail {
     pub(crate) fn stage_watermark(&mut self, time: Timestamp) {
         let place = self.place(time);
         let start = self.group.len();
-        frame::put_watermark(&mut self.group, &place);
+        frame_writer::put_watermark(&mut self.group, &place);
         self.staged(start, Kind::Watermark, 0, time);
     }
 
@@ -115,7 +126,7 @@ impl Tail {
             chain: self.progress.chain,
         };
         let start = self.group.len();
-        frame::put_seal(&mut self.group, &place, &seal);
+        frame_writer::put_seal(&mut self.group, &place, &seal);
         self.staged(start, Kind::Seal, 0, time);
     }
 

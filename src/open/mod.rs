@@ -1,33 +1,27 @@
 //! Layer 5: opening a store. Lock, look, decide, load or rebuild, publish.
 
+mod opening;
 mod recover;
 mod report;
 mod scaffold;
 
 use std::time::Instant;
 
-use recover::{Examined, examine};
+use opening::{Opening, Surveyed};
+use recover::examine;
 pub use report::{IndexCheckpoint, RecoveryReport};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::format::directory::SegmentRow;
-use crate::format::files::{self, LOG, LogFile};
-use crate::format::frame::Begin;
-use crate::format::segment::SegmentHeader;
+use crate::format::files::{self, LOG};
 use crate::format::store::StoreHeader;
-use crate::index::{
-    Context, Directory, Hasher, IdRun, Index, Indexed, SegmentIndex, Slot, Tiers, Unit,
-};
-use crate::log::prepare::{Prepared, discard, prepare};
+use crate::index::Directory;
+use crate::log::Log;
 use crate::log::recovery::Decision;
-use crate::log::survey::{self, Last, Listing, Survey};
-use crate::log::tail::{Tail, link_to, link_to_nothing};
-use crate::log::{Log, Segment};
-use crate::options::{FIRST_SEGMENT_BYTES, ReadMode, Settings};
-use crate::place::Frames;
-use crate::position::{Position, Timestamp};
-use crate::storage::{Access, Dir, Lock};
+use crate::log::survey::{self, Listing};
+use crate::options::{ReadMode, Settings};
+use crate::position::Position;
+use crate::storage::{Dir, Lock};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
 use crate::writer;
@@ -50,14 +44,6 @@ pub(crate) struct Locks {
     _alive: Box<dyn Lock>,
 }
 
-/// What is known of the log before anything is decided.
-struct Surveyed {
-    header: StoreHeader,
-    listing: Listing,
-    directory: Option<Directory>,
-    survey: Survey,
-}
-
 /// Opens a store for writing, creating it if there is none.
 pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     let started = Instant::now();
@@ -77,16 +63,19 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
         let (path, offset) = (last.file.path(), u64::from(damage.offset));
         return Err(Error::corrupt(path, offset, &damage.expected, &damage.found));
     }
-    let clean = is_new || examined.as_ref().is_none_or(|e| e.decision == Decision::Continue);
+    let clean = is_new || examined.as_ref().is_some_and(|e| e.decision == Decision::Continue);
     let bytes_cut = examined.as_ref().map_or(0, |examined| examined.bytes_behind);
     let checkpoint_state = examined
         .as_ref()
         .map_or(IndexCheckpoint::NewStore, |examined| examined.checkpoint_state.clone());
-    let unused = found.survey.unused;
+    let unused = found.survey.unused.take();
+    if !clean && let Some(unused) = &unused {
+        unused.check()?;
+    }
     let mut opening = Opening::new(dir, settings, found, true);
     let parts = match (last, examined) {
         (Some(last), Some(examined)) => opening.take_over(last, examined, unused)?,
-        _ => opening.begin_first()?,
+        _ => opening.begin_first(unused)?,
     };
     let report = RecoveryReport {
         clean,
@@ -171,320 +160,4 @@ fn remove_temporary(dir: &Dir, listing: &Listing) -> Result<()> {
         dir.remove(&format!("{LOG}/{name}"))?;
     }
     Ok(())
-}
-
-/// The runs of ids that fit the segments, large ones first, none overlapping another.
-fn usable_runs(
-    dir: &Dir,
-    store: [u8; 16],
-    mode: ReadMode,
-    listing: &Listing,
-    sealed: &[SegmentRow],
-) -> Vec<IdRun> {
-    let row = |ordinal: u32| sealed.iter().find(|row| row.ordinal == ordinal);
-    let mut names: Vec<(u32, u32)> = listing
-        .others
-        .iter()
-        .filter_map(|file| match file {
-            LogFile::IdRun { first, last } => Some((*first, *last)),
-            _ => None,
-        })
-        .collect();
-    names.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
-    let mut runs: Vec<IdRun> = Vec::new();
-    for (first, last) in names {
-        if runs.last().is_some_and(|run| run.last() >= first) {
-            continue;
-        }
-        // Derived: one that is damaged or of other segments is left out.
-        if let (Some(a), Some(b)) = (row(first), row(last))
-            && let Ok(Some(run)) = IdRun::open(dir, first, last, store, mode)
-            && run.covers(a, b)
-        {
-            runs.push(run);
-        }
-    }
-    runs
-}
-
-/// What opening has gathered, on its way to a store.
-struct Opening<'a> {
-    dir: &'a Dir,
-    settings: &'a Settings,
-    found: Surveyed,
-    writable: bool,
-    replayed: u64,
-}
-
-impl<'a> Opening<'a> {
-    fn new(dir: &'a Dir, settings: &'a Settings, found: Surveyed, writable: bool) -> Self {
-        Self { dir, settings, found, writable, replayed: 0 }
-    }
-
-    /// The index over the sealed segments, and slots for more.
-    fn index(&mut self, log: &Arc<Log>, more: Vec<Slot>) -> Index {
-        let Surveyed { header, listing, directory, survey } = &mut self.found;
-        let mode = self.settings.read_mode;
-        let frames: Arc<dyn Frames> = Arc::<Log>::clone(log);
-        let context = Context {
-            dir: self.dir.clone(),
-            store: header.id,
-            mode,
-            hasher: Hasher::new(&header.hash_key, self.settings.hash_bits),
-            frames,
-            writable: self.writable,
-        };
-        let runs = usable_runs(self.dir, header.id, mode, listing, &survey.sealed);
-        let mut slots: Vec<Slot> = survey.sealed.iter().map(|row| Slot::sealed(*row)).collect();
-        slots.extend(more);
-        Index::new(context, Tiers::new(directory.take(), runs, slots))
-    }
-
-    /// The log of the sealed segments, and one more.
-    fn log(&self, last: Option<Arc<Segment>>) -> Arc<Log> {
-        let store = self.found.header.id;
-        let sealed = self.found.survey.sealed.iter().map(|row| {
-            let header = SegmentHeader {
-                store,
-                salt: row.salt,
-                ordinal: row.ordinal,
-                generation: row.generation,
-                len: row.len,
-            };
-            self.segment(header, row.base, row.end)
-        });
-        Arc::new(Log::new(sealed.chain(last).collect()))
-    }
-
-    fn segment(&self, header: SegmentHeader, base: u64, end: u32) -> Arc<Segment> {
-        Arc::new(Segment::new(self.dir.clone(), self.settings.read_mode, header, base, end))
-    }
-
-    /// Makes the last segment readable: its index is what the checkpoint has, and the rest of the
-    /// log replayed.
-    fn load(&mut self, last: &Last, examined: &mut Examined) -> Result<(Arc<Log>, Index)> {
-        let progress = examined.progress;
-        let segment = self.segment(last.header, last.begin.base, progress.end);
-        let log = self.log(Some(segment));
-        let checkpoint = examined.checkpoint.take();
-        let resumed =
-            checkpoint.as_ref().map_or((0, 0), |index| (index.footer.events, index.footer.end));
-        let units = checkpoint.map(|index| Unit::Sealed(Arc::new(index))).into_iter().collect();
-        let ordinal = last.header.ordinal;
-        let slot = Slot::active(last.begin.base, SegmentIndex::new(ordinal, units));
-        let index = self.index(&log, vec![slot]);
-        let (known, from) = resumed;
-        let missing = progress.events - known;
-        if missing > 0 {
-            replay(&log, &index, ordinal, from, missing)?;
-            self.replayed += u64::from(missing);
-        }
-        Ok((log, index))
-    }
-
-    /// For readers: what there is, up to its end.
-    fn show(
-        &mut self,
-        last: &Last,
-        mut examined: Examined,
-        damage: Option<Error>,
-    ) -> Result<Arc<Catalog>> {
-        let (log, index) = self.load(last, &mut examined)?;
-        let head = last.begin.base + u64::from(examined.progress.events) - 1;
-        let watermark = Watermark::at(Position(head));
-        Ok(Arc::new(Catalog { log, index, watermark, damage }))
-    }
-
-    /// For the writer: carries out what was decided about the last segment.
-    fn take_over(
-        &mut self,
-        last: Last,
-        mut examined: Examined,
-        unused: Option<u32>,
-    ) -> Result<writer::Parts> {
-        let time = examined.progress.last_time;
-        match examined.decision {
-            Decision::Continue => self.go_on(last, &mut examined, unused),
-            Decision::Replace => {
-                discard_all(self.dir, unused, &last)?;
-                let log = self.log(None);
-                let index = self.index(&log, Vec::new());
-                self.begin_next(&log, index, &last.begin, last.header.ordinal, time)
-            }
-            Decision::Cut | Decision::Refuse(_) => {
-                let (log, index) = self.load(&last, &mut examined)?;
-                let row = sealed_row(&last, &examined);
-                let cut = !examined.progress.sealed;
-                discard_unused(self.dir, unused)?;
-                index.seal_last(row);
-                let link = link_to(&row, cut);
-                let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
-                // The cut is durable: what stands behind it exists no more.
-                let rest = u64::from(row.len - row.end);
-                if cut && examined.bytes_behind > 0 {
-                    let name = LogFile::Segment { ordinal: row.ordinal, generation: 0 };
-                    self.dir
-                        .open(&name.path(), Access::ReadWrite)?
-                        .release(u64::from(row.end), rest)?;
-                }
-                Ok(parts)
-            }
-        }
-    }
-
-    /// Goes on in the segment that was left in good order.
-    fn go_on(
-        &mut self,
-        last: Last,
-        examined: &mut Examined,
-        unused: Option<u32>,
-    ) -> Result<writer::Parts> {
-        let (log, index) = self.load(&last, examined)?;
-        let ordinal = last.header.ordinal;
-        let segment = log.segment(ordinal)?;
-        let name = LogFile::Segment { ordinal, generation: last.header.generation };
-        let file = self.dir.open(&name.path(), Access::ReadWrite)?;
-        segment.adopt(file.clone())?;
-        let prepared = match unused {
-            Some(unused) => self.adopt_prepared(unused)?,
-            None => None,
-        };
-        let progress = examined.progress;
-        let head = Position(segment.base() + u64::from(progress.events) - 1);
-        let tail = Tail::resume(segment, file, progress);
-        let parts = Parts { log, index, tail, head, time: progress.last_time };
-        Ok(self.finish(parts, prepared, true))
-    }
-
-    /// A segment that was prepared before the store was closed in good order.
-    fn adopt_prepared(&self, ordinal: u32) -> Result<Option<Prepared>> {
-        let name = LogFile::Segment { ordinal, generation: 0 }.path();
-        let file = self.dir.open(&name, Access::ReadWrite)?;
-        let page = file.read_range(0, crate::format::segment::HEADER_BYTES as usize)?;
-        let header = page.and_then(|page| SegmentHeader::decode(&page).ok());
-        match header {
-            Some(header) if file.len()? >= u64::from(header.len) => {
-                Ok(Some(Prepared { header, file }))
-            }
-            _ => discard(self.dir, &name).map(|()| None),
-        }
-    }
-
-    /// Begins the first segment of a store.
-    fn begin_first(&mut self) -> Result<writer::Parts> {
-        let unused = self.found.survey.unused;
-        discard_unused(self.dir, unused)?;
-        let log = self.log(None);
-        let index = self.index(&log, Vec::new());
-        self.begin_next(&log, index, &link_to_nothing(), 1, self.dir.now())
-    }
-
-    /// Begins a new segment, durably: from then on what its first frame says of the one before
-    /// holds. Ends with an index checkpoint that names it.
-    fn begin_next(
-        &mut self,
-        log: &Arc<Log>,
-        index: Index,
-        link: &Begin,
-        ordinal: u32,
-        time: Timestamp,
-    ) -> Result<writer::Parts> {
-        let most = u32::try_from(self.settings.segment_bytes).unwrap_or(u32::MAX);
-        let first = u32::try_from(FIRST_SEGMENT_BYTES).unwrap_or(u32::MAX).min(most);
-        let store = self.found.header.id;
-        let prepared = prepare(self.dir, store, ordinal, first, self.settings.preallocate)?;
-        let mode = self.settings.read_mode;
-        let mut tail = Tail::begin(self.dir, mode, prepared, link, time)?;
-        tail.write()?;
-        tail.sync()?;
-        log.push(Arc::clone(tail.segment()));
-        index.begin(ordinal, link.base);
-        checkpoint(&index, &tail)?;
-        let head = Position(link.base - 1);
-        let parts = Parts { log: Arc::clone(log), index, tail, head, time };
-        Ok(self.finish(parts, None, false))
-    }
-
-    fn finish(&self, parts: Parts, prepared: Option<Prepared>, clean: bool) -> writer::Parts {
-        let Parts { log, index, tail, head, time } = parts;
-        let watermark = Watermark::at(head);
-        writer::Parts {
-            dir: self.dir.clone(),
-            store: self.found.header.id,
-            settings: self.settings.clone(),
-            catalog: Arc::new(Catalog { log, index, watermark, damage: None }),
-            tail,
-            prepared,
-            last_time: time,
-            marked_clean: clean,
-        }
-    }
-}
-
-/// A store that is nearly open.
-struct Parts {
-    log: Arc<Log>,
-    index: Index,
-    tail: Tail,
-    head: Position,
-    time: Timestamp,
-}
-
-/// Saves the index of the active segment, all of which is durable.
-fn checkpoint(index: &Index, tail: &Tail) -> Result<()> {
-    let Some(active) = index.active() else { return Ok(()) };
-    let units = active.freeze();
-    index.checkpoint(&active, &units, &writer::covers(tail), false)
-}
-
-/// Reads events of the last segment into its index.
-fn replay(log: &Log, index: &Index, ordinal: u32, from: u32, events: u32) -> Result<()> {
-    let hasher = *index.hasher();
-    let Some(active) = index.active() else { return Ok(()) };
-    let end = active.events() + events;
-    log.replay(ordinal, from, events, &mut |event| {
-        if active.events() >= end {
-            return Ok(());
-        }
-        let stream_hash = hasher.stream(event.stream);
-        let head = if event.version > 1 { index.head(event.stream, stream_hash)? } else { None };
-        active.add(&Indexed {
-            frame: event.frame,
-            stream: event.stream,
-            stream_hash,
-            version: event.version,
-            previous: head.map_or(0, |head| head.segment),
-            event_type: event.event_type,
-            created_at: event.created_at,
-            id_hash: event.id.map(|id| hasher.id(id)),
-        });
-        Ok(())
-    })
-}
-
-fn sealed_row(last: &Last, examined: &Examined) -> SegmentRow {
-    let (header, progress) = (&last.header, &examined.progress);
-    SegmentRow {
-        ordinal: header.ordinal,
-        generation: header.generation,
-        salt: header.salt,
-        base: last.begin.base,
-        events: progress.events,
-        end: progress.end,
-        len: header.len,
-        last_crc: progress.last_crc,
-        chain: progress.chain,
-    }
-}
-
-fn discard_unused(dir: &Dir, unused: Option<u32>) -> Result<()> {
-    unused
-        .map_or(Ok(()), |ordinal| discard(dir, &LogFile::Segment { ordinal, generation: 0 }.path()))
-}
-
-/// Removes a last segment that holds no event, and what was prepared behind it.
-fn discard_all(dir: &Dir, unused: Option<u32>, last: &Last) -> Result<()> {
-    discard_unused(dir, unused)?;
-    let (ordinal, generation) = (last.header.ordinal, last.header.generation);
-    discard(dir, &LogFile::Segment { ordinal, generation }.path())
 }

@@ -108,9 +108,8 @@ impl Iterator for AllEvents {
         if self.left == 0 {
             return None;
         }
-        let source = match self.source.as_mut()? {
-            Ok(source) => source,
-            Err(_) => return self.source.take().and_then(Result::err).map(Err),
+        let Ok(source) = self.source.as_mut()? else {
+            return self.source.take().and_then(Result::err).map(Err);
         };
         if source.first > source.last {
             let damage = source.damage.take();

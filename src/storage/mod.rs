@@ -1,7 +1,7 @@
 //! Layer 2: files and directories, and nothing about what is in them.
 //!
-//! [`Storage`] is the seam between the store and the world: the real [`disk`], and the
-//! simulated one in [`memory`] that knows what is synced and what is not. The clock and randomness come
+//! [`Storage`] is the seam between the store and the world: the real [`disk`], and the simulated
+//! one in [`memory`] that knows what is synced and what is not. The clock and randomness come
 //! through it too, so that a run on the simulated disk depends on its seed alone.
 //!
 //! Names are relative to the store's directory, with `/` between the parts; `""` is the directory

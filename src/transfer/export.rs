@@ -105,8 +105,8 @@ fn write_metadata(event: &Event, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::NewEvent;
     use crate::names::EventId;
+    use crate::new_event::NewEvent;
     use crate::position::{ExpectedVersion, Timestamp};
     use crate::transfer::Import;
 

@@ -9,8 +9,8 @@ use siphasher::sip128::{Hasher128, SipHasher24};
 use uuid::Builder;
 
 use crate::error::Error;
-use crate::event::NewEvent;
 use crate::names::EventId;
+use crate::new_event::NewEvent;
 use crate::position::ExpectedVersion;
 use crate::store::Store;
 

@@ -7,8 +7,9 @@ use base64::engine::general_purpose::STANDARD as BASE64;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
-use crate::event::{JSON, NewEvent};
+use crate::event::JSON;
 use crate::names::{EventId, shown};
+use crate::new_event::NewEvent;
 use crate::position::Timestamp;
 
 use super::metadata;

@@ -1,16 +1,18 @@
 //! Layer 4: check, number, frame, sync, index, watermark.
 //!
-//! [`core`](commit) is a plain state machine without threads and locks; [`shell`] is the thin
-//! leader/follower around it.
+//! [`core`] and the steps on it ([`stage`], [`commit`], [`roll`]) are a plain state machine without
+//! threads and locks; [`shell`] is the thin leader/follower around it.
 
 mod commit;
+mod core;
 mod ids;
 mod request;
 mod roll;
 mod shell;
+mod stage;
 mod upkeep;
 
-pub(crate) use commit::{Core, Parts};
+pub(crate) use self::core::{Core, Parts};
 pub(crate) use request::{Part, Request};
 pub(crate) use shell::Writer;
 pub(crate) use upkeep::covers;

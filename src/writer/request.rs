@@ -4,12 +4,13 @@ use std::collections::HashMap;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, IdConflict, Result};
-use crate::event::{Event, NewEvent};
+use crate::event::Event;
 use crate::format::codec::crc32;
 use crate::format::entry::put_entry;
-use crate::format::frame::events_frame_bound;
+use crate::format::frame_writer::events_frame_bound;
 use crate::index::Head;
 use crate::names::{EventId, check_stream_name};
+use crate::new_event::NewEvent;
 use crate::options::{Durability, Limits};
 use crate::position::{ExpectedVersion, Position, Timestamp};
 
@@ -34,7 +35,7 @@ pub(crate) struct Request {
     /// The most bytes that its frame can take.
     pub(crate) frame_bound: usize,
     /// What the caller asks for beyond the store's own mode.
-    pub(crate) durability: Durability,
+    pub(crate) durability: Option<Durability>,
     /// Everything up to here was looked at when the streams and ids were looked up.
     pub(crate) looked_up_to: Position,
     /// The stored events that have the ids of this request, as far as there were any.
@@ -73,7 +74,7 @@ impl Request {
     /// Checks and encodes, without looking anything up.
     pub(crate) fn prepare(
         parts: Vec<Part>,
-        durability: Durability,
+        durability: Option<Durability>,
         limits: &Limits,
     ) -> Result<Self> {
         let count: usize = parts.iter().map(|part| part.events.len()).sum();

@@ -1,12 +1,13 @@
 //! From one segment to the next.
 
-use super::commit::Core;
+use super::core::{Core, Next};
 use crate::error::{Error, Result};
 use crate::log::prepare::{Prepared, discard, prepare};
 use crate::log::tail::{Tail, link_to};
 use crate::options::{FIRST_SEGMENT_BYTES, Preallocate};
 use crate::position::Position;
 use crate::storage::Dir;
+use crate::sync::{Arc, Mutex};
 
 /// What a preparation needs, so that it can run outside the writer's lock.
 #[derive(Debug)]
@@ -16,10 +17,21 @@ pub(crate) struct Preparation {
     ordinal: u32,
     len: u32,
     preallocate: Preallocate,
+    next: Arc<Mutex<Next>>,
 }
 
 impl Preparation {
-    pub(crate) fn run(&self) -> Result<Prepared> {
+    /// Makes the segment, unless the writer was faster: one that comes late would replace a file
+    /// that is in use. The writer waits for one that is under way.
+    pub(crate) fn run(&self) -> Result<()> {
+        let mut next = self.next.lock();
+        if matches!(*next, Next::Missing) {
+            *next = Next::Ready(self.prepare()?);
+        }
+        Ok(())
+    }
+
+    fn prepare(&self) -> Result<Prepared> {
         prepare(&self.dir, self.store, self.ordinal, self.len, self.preallocate)
     }
 }
@@ -28,7 +40,7 @@ impl Core {
     /// The preparation of the next segment, once the active one is half full and there is none.
     pub(crate) fn preparation(&self) -> Option<Preparation> {
         let half = self.tail.segment().header().len / 2;
-        let wanted = self.prepared.is_none() && self.tail.progress().end > half;
+        let wanted = self.tail.progress().end > half && self.lacks_next();
         (wanted && self.check_poison().is_ok()).then(|| self.prepare_len(self.next_len()))
     }
 
@@ -36,21 +48,21 @@ impl Core {
     pub(super) fn wants_upkeep(&self) -> bool {
         let progress = self.tail.progress();
         let half = self.tail.segment().header().len / 2;
-        (self.prepared.is_none() && progress.end > half)
+        (progress.end > half && self.lacks_next())
             || u64::from(progress.end - self.checkpoint_end) >= self.settings.checkpoint_bytes
     }
 
-    /// Takes over a segment that was prepared outside, if it is still the next.
-    pub(crate) fn offer(&mut self, prepared: Prepared) {
-        let next = self.tail.segment().ordinal() + 1;
-        if self.prepared.is_none() && prepared.header.ordinal == next {
-            self.prepared = Some(prepared);
-        }
+    /// Whether nobody has made the next segment, or is about to.
+    fn lacks_next(&self) -> bool {
+        self.next.try_lock().is_some_and(|next| matches!(*next, Next::Missing))
     }
 
     /// Seals the active segment and goes on in the next one, in which a frame of `frame_bound`
     /// bytes fits. What was staged has been flushed.
     pub(super) fn roll(&mut self, frame_bound: usize) -> Result<()> {
+        if self.tail.progress().events == 0 {
+            return self.replace_empty(frame_bound).map_err(Error::not_written);
+        }
         // Nothing of the old segment is touched before the next one is there: a full disk refuses
         // the appends that need it and does no harm.
         let prepared = self.take_prepared(frame_bound).map_err(Error::not_written)?;
@@ -58,9 +70,27 @@ impl Core {
         let row = self.tail.row();
         let (dir, mode) = (&self.dir, self.settings.read_mode);
         let tail = Tail::begin(dir, mode, prepared, &link_to(&row, false), self.last_time)
-            .map_err(Error::not_written)?;
+            .map_err(|e| {
+                // Behind the seal nothing may be written.
+                self.poisoned_by(e.clone());
+                Error::not_written(e)
+            })?;
         self.catalog.log.push(tail.segment().clone());
         self.catalog.index.roll(row);
+        self.checkpoint_end = tail.progress().end;
+        self.tail = tail;
+        Ok(())
+    }
+
+    /// Puts a longer segment in the place of one that holds no event: a sealed segment always holds
+    /// some, so no two begin at one position.
+    fn replace_empty(&mut self, frame_bound: usize) -> Result<()> {
+        let ordinal = self.tail.segment().ordinal();
+        let len = needed_len(frame_bound)?.max(self.tail.segment().header().len);
+        let prepared = Preparation { ordinal, ..self.prepare_len(len) }.prepare()?;
+        let (dir, mode, link) = (&self.dir, self.settings.read_mode, *self.tail.link());
+        let tail = Tail::begin(dir, mode, prepared, &link, self.last_time)?;
+        self.catalog.log.replace_last(tail.segment().clone());
         self.checkpoint_end = tail.progress().end;
         self.tail = tail;
         Ok(())
@@ -80,15 +110,10 @@ impl Core {
     }
 
     fn take_prepared(&mut self, frame_bound: usize) -> Result<Prepared> {
-        let needed = u32::try_from(frame_bound)
-            .ok()
-            .and_then(|bytes| bytes.checked_add(Tail::overhead()))
-            .and_then(|bytes| bytes.checked_next_multiple_of(4096))
-            .ok_or_else(|| {
-                let limit = u64::from(u32::MAX - Tail::overhead());
-                Error::limit("bytes of an append", limit, frame_bound as u64)
-            })?;
-        if let Some(prepared) = self.prepared.take() {
+        let needed = needed_len(frame_bound)?;
+        let next = std::mem::replace(&mut *self.next.lock(), Next::Taken);
+        self.next = Arc::default();
+        if let Next::Ready(prepared) = next {
             if prepared.header.len >= needed {
                 return Ok(prepared);
             }
@@ -99,7 +124,7 @@ impl Core {
             drop(prepared);
             discard(&self.dir, &name.path())?;
         }
-        self.prepare_len(self.next_len().max(needed)).run()
+        self.prepare_len(self.next_len().max(needed)).prepare()
     }
 
     fn prepare_len(&self, len: u32) -> Preparation {
@@ -109,6 +134,7 @@ impl Core {
             ordinal: self.tail.segment().ordinal() + 1,
             len,
             preallocate: self.settings.preallocate,
+            next: Arc::clone(&self.next),
         }
     }
 
@@ -118,4 +144,16 @@ impl Core {
         let len = u64::from(self.tail.segment().header().len).saturating_mul(2);
         u32::try_from(len.min(most).max(FIRST_SEGMENT_BYTES.min(most))).unwrap_or(u32::MAX)
     }
+}
+
+/// The length of a segment in which a frame fits.
+fn needed_len(frame_bound: usize) -> Result<u32> {
+    u32::try_from(frame_bound)
+        .ok()
+        .and_then(|bytes| bytes.checked_add(Tail::overhead()))
+        .and_then(|bytes| bytes.checked_next_multiple_of(4096))
+        .ok_or_else(|| {
+            let limit = u64::from(u32::MAX - Tail::overhead());
+            Error::limit("bytes of an append", limit, frame_bound as u64)
+        })
 }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::commit::Core;
+use super::core::Core;
 use super::request::Request;
 use crate::error::{Error, Result};
 use crate::event::Appended;
@@ -126,7 +126,7 @@ impl Writer {
     fn lead(&self, request: Request) -> Answer {
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);
-        let mut answers = self.commit(&mut core, &requests);
+        let mut answers = commit(&mut core, &requests);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
         requests.clear();
@@ -155,18 +155,6 @@ impl Writer {
         (requests, seats)
     }
 
-    /// Commits, and turns a panic into poison: nobody may be left waiting, and nothing that is
-    /// half done may be built upon.
-    fn commit(&self, core: &mut Core, requests: &[Request]) -> VecDeque<Answer> {
-        match catch_unwind(AssertUnwindSafe(|| core.commit(requests))) {
-            Ok(answers) => answers.into(),
-            Err(_) => {
-                let e = core.poison(Error::Panicked { during: "a commit" });
-                requests.iter().map(|_| Err(e.clone())).collect()
-            }
-        }
-    }
-
     /// Makes the first that waits the leader, or nobody.
     fn hand_on(&self) {
         let mut queue = self.queue.lock();
@@ -176,6 +164,18 @@ impl Writer {
         } else {
             queue.is_led = false;
             self.idle.notify_all();
+        }
+    }
+}
+
+/// Commits, and turns a panic into poison: nobody may be left waiting, and nothing that is
+/// half done may be built upon.
+fn commit(core: &mut Core, requests: &[Request]) -> VecDeque<Answer> {
+    match catch_unwind(AssertUnwindSafe(|| core.commit(requests))) {
+        Ok(answers) => answers.into(),
+        Err(_) => {
+            let e = core.poison(Error::Panicked { during: "a commit" });
+            requests.iter().map(|_| Err(e.clone())).collect()
         }
     }
 }

@@ -1,6 +1,6 @@
-//! What upkeep does with the writer's state: syncs beside the commits, and index checkpoints.
+//! What is done with the writer's state beside the commits: syncs, index checkpoints, the end.
 
-use super::commit::Core;
+use super::core::Core;
 use crate::error::Result;
 use crate::index::{Covers, SegmentIndex, Unit};
 use crate::log::tail::Tail;
@@ -27,6 +27,21 @@ impl PendingSync {
 pub(crate) type Frozen = (Arc<SegmentIndex>, Arc<Vec<Unit>>, Covers);
 
 impl Core {
+    /// Ends in good order: everything is written, marked with a watermark frame, and synced.
+    /// Returns the index to save as clean, unless it is saved already.
+    pub(crate) fn finish(&mut self) -> Result<Option<Frozen>> {
+        self.check_poison()?;
+        if self.marked_clean {
+            return Ok(None);
+        }
+        self.sync()?;
+        self.tail.stage_watermark(self.last_time);
+        let written = self.tail.write();
+        written.map_err(|e| self.poisoned_by(e))?;
+        self.sync_tail()?;
+        self.freeze(0)
+    }
+
     /// Bytes that were written to the active segment and not synced.
     pub(crate) fn unsynced_bytes(&self) -> u64 {
         u64::from(self.tail.segment().written().saturating_sub(self.tail.durable_end()))

@@ -3,4 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 mod append;
+mod idempotency;
 mod reopen;
+mod support;
+mod torture;

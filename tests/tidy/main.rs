@@ -22,6 +22,12 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
         "src/error.rs",
         "an error says which event id, and an event id that cannot be read is an error",
     ),
+    (
+        "cycle",
+        "src/storage/disk.rs",
+        "what differs by system is a part of the disk and calls back into what does not",
+    ),
+    ("cycle", "src/storage/memory.rs", "a file of the simulated disk is one of its own calls"),
     ("cycle", "src/batch.rs", "a store makes batches, and a batch commits itself to its store"),
 ];
 

@@ -1,0 +1,304 @@
+//! Staging: what becomes of one request, given what is committed and what is staged before it.
+
+use std::collections::HashMap;
+
+use super::core::Core;
+use super::ids::{Content, Holder, compare};
+use super::request::Request;
+use crate::error::{Conflict, Error, Result};
+use crate::event::{Appended, Event};
+use crate::format::frame_writer::{FrameEvent, FrameStream};
+use crate::index::{Hasher, Head, Indexed};
+use crate::names::EventId;
+use crate::options::Durability;
+use crate::position::{ExpectedVersion, Position, Timestamp, Version};
+
+/// The answer to a request, and what it depends on.
+#[derive(Debug)]
+pub(super) enum Verdict {
+    /// Its events are staged.
+    Staged(Vec<Appended>),
+    /// The answer rests on what was committed before.
+    Answer(Result<Vec<Appended>>),
+    /// The answer rests on events that are staged and not yet durable.
+    Resting(Result<Vec<Appended>>),
+}
+
+/// Events that are staged: numbered and framed, but not written.
+#[derive(Debug, Default)]
+pub(super) struct Staged {
+    /// Streams as they will be, and the segment that holds them then.
+    heads: HashMap<String, Head>,
+    /// Which event has an id, as (request, event).
+    ids: HashMap<EventId, (usize, usize)>,
+    pub(super) frames: Vec<StagedFrame>,
+    /// Some request asks for a sync, or at least for a write.
+    pub(super) wants_sync: bool,
+    pub(super) wants_write: bool,
+}
+
+#[derive(Debug)]
+pub(super) struct StagedFrame {
+    request: usize,
+    offset: u32,
+    time: Timestamp,
+    first_position: u64,
+    /// For each stream of the request: the version before the frame, and the segment before.
+    before: Vec<(u64, u32)>,
+}
+
+/// The frame does not fit the segment.
+pub(super) struct Full;
+
+impl Core {
+    /// Decides about one request against what is committed and what is staged before it.
+    pub(super) fn stage(
+        &mut self,
+        group: &[Request],
+        index: usize,
+        staged: &mut Staged,
+    ) -> Result<Verdict, Full> {
+        let Some(request) = group.get(index) else {
+            return Ok(Verdict::Answer(Err(Error::EmptyAppend)));
+        };
+        match self.retry_of(group, request, staged) {
+            Ok(None) => {}
+            Ok(Some((done, rests))) => {
+                // The answer comes once the original is as durable as this caller asks.
+                let durable = self.catalog.watermark.durable();
+                let asks = done.iter().any(|done| done.position > durable) && staged.ask(request);
+                let verdict = if rests || asks { Verdict::Resting } else { Verdict::Answer };
+                return Ok(verdict(Ok(done)));
+            }
+            Err((e, false)) => return Ok(Verdict::Answer(Err(e))),
+            Err((e, true)) => return Ok(Verdict::Resting(Err(e))),
+        }
+        let heads = match self.heads(request, staged) {
+            Ok(heads) => heads,
+            Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
+        };
+        let mut versions: Vec<u64> = heads.iter().map(|(head, _)| head.version.0).collect();
+        for part in &request.parts {
+            let Some(version) = versions.get_mut(part.stream) else { continue };
+            if !part.expected.accepts(Version(*version)) {
+                let rests = heads.get(part.stream).is_some_and(|(_, is_staged)| *is_staged);
+                let refusal = Err(conflict(request, part.stream, part.expected, *version));
+                return Ok(if rests {
+                    Verdict::Resting(refusal)
+                } else {
+                    Verdict::Answer(refusal)
+                });
+            }
+            *version = version.saturating_add(part.events.len() as u64);
+        }
+        if !self.tail.fits(request.frame_bound) {
+            return Err(Full);
+        }
+        if self.next_position().saturating_add(request.events.len() as u64) > Position::MAX.0 {
+            let limit = Error::limit("events in a store", Position::MAX.0, u64::MAX);
+            return Ok(Verdict::Answer(Err(limit)));
+        }
+        let before = heads.iter().map(|(head, _)| (head.version.0, head.segment)).collect();
+        Ok(Verdict::Staged(self.number(request, index, before, staged)))
+    }
+
+    /// Gives a request its place: numbers its events and stages its frame.
+    fn number(
+        &mut self,
+        request: &Request,
+        index: usize,
+        before: Vec<(u64, u32)>,
+        staged: &mut Staged,
+    ) -> Vec<Appended> {
+        let first_position = self.next_position();
+        self.last_time = self.last_time.max(self.dir.now());
+        let mut next: Vec<u64> = before.iter().map(|(version, _)| *version).collect();
+        // Streams that are only checked do not stand in the frame.
+        let mut numbers = vec![0_u16; request.streams.len()];
+        let written = request.streams.iter().zip(&mut numbers).filter(|(s, _)| s.written);
+        for (count, (_, number)) in (0..).zip(written) {
+            *number = count;
+        }
+        let mut events = Vec::with_capacity(request.events.len());
+        for event in &request.events {
+            let first = before.get(event.stream).map_or(0, |(version, _)| *version);
+            let version = next.get_mut(event.stream).map_or(0, |version| {
+                *version += 1;
+                *version
+            });
+            events.push(FrameEvent {
+                crc: event.crc,
+                end: event.end,
+                stream: numbers.get(event.stream).copied().unwrap_or_default(),
+                version_offset: u16::try_from(version - first - 1).unwrap_or(u16::MAX),
+            });
+        }
+        let streams: Vec<FrameStream<'_>> = request
+            .streams
+            .iter()
+            .zip(&before)
+            .filter(|(stream, _)| stream.written)
+            .map(|(stream, (version, _))| FrameStream {
+                name: &stream.name,
+                first_version: version + 1,
+            })
+            .collect();
+        let time = self.last_time;
+        let offset = self.tail.stage(time, streams.into_iter(), &events, &request.entries, &[]);
+        let segment = self.tail.segment().ordinal();
+        for (stream, version) in request.streams.iter().zip(&next).filter(|(s, _)| s.written) {
+            let head = Head { version: Version(*version), segment };
+            staged.heads.insert(stream.name.clone(), head);
+        }
+        for (event, prepared) in request.events.iter().enumerate() {
+            if let Some(id) = prepared.id {
+                staged.ids.insert(id, (index, event));
+            }
+        }
+        staged.ask(request);
+        let result = appended(request, &before, first_position);
+        staged.frames.push(StagedFrame { request: index, offset, time, first_position, before });
+        result
+    }
+
+    /// The streams of a request as they are now, and whether that rests on staged events.
+    fn heads(&self, request: &Request, staged: &Staged) -> Result<Vec<(Head, bool)>> {
+        let none = Head { version: Version::NONE, segment: 0 };
+        request
+            .streams
+            .iter()
+            .map(|stream| {
+                if let Some(head) = staged.heads.get(&stream.name) {
+                    return Ok((*head, true));
+                }
+                let after = request.looked_up_to;
+                let newer = self.catalog.index.head_after(&stream.name, stream.hash, after)?;
+                Ok((newer.or(stream.head).unwrap_or(none), false))
+            })
+            .collect()
+    }
+
+    /// Whether the request was made before, and whether that rests on staged events.
+    #[expect(clippy::type_complexity, reason = "used once, and said in the line above")]
+    fn retry_of(
+        &self,
+        group: &[Request],
+        request: &Request,
+        staged: &Staged,
+    ) -> Result<Option<(Vec<Appended>, bool)>, (Error, bool)> {
+        if request.events.iter().all(|event| event.id.is_none()) {
+            return Ok(None);
+        }
+        // What was committed since the request looked its ids up.
+        let upto = Position(self.catalog.watermark.visible().0);
+        let mut newer: Vec<Option<Event>> = Vec::with_capacity(request.events.len());
+        for event in &request.events {
+            let found = match event.id {
+                Some(id) => self.catalog.event_by_id(id, request.looked_up_to, upto),
+                None => Ok(None),
+            };
+            newer.push(found.map_err(|e| (Error::not_written(e), false))?);
+        }
+        let mut rests = false;
+        let mut holders = Vec::with_capacity(request.events.len());
+        for (index, event) in request.events.iter().enumerate() {
+            let stored = request.stored.get(index).and_then(Option::as_ref);
+            let committed = stored.or(newer.get(index).and_then(Option::as_ref));
+            let holder = match committed {
+                Some(event) => Some(Holder::of_event(event)),
+                None => event.id.and_then(|id| {
+                    let (request, event) = *staged.ids.get(&id)?;
+                    rests = true;
+                    staged.holder(group, request, event)
+                }),
+            };
+            holders.push(holder);
+        }
+        match compare(request, &holders) {
+            Ok(Some(done)) => Ok(Some((done, rests))),
+            Ok(None) => Ok(None),
+            Err(e) => Err((e, rests)),
+        }
+    }
+}
+
+impl Staged {
+    /// Takes note of what a request asks for beyond the store's own mode, if it does.
+    fn ask(&mut self, request: &Request) -> bool {
+        let (sync, write) = match request.durability {
+            Some(Durability::Sync) => (true, true),
+            Some(Durability::Os) => (false, true),
+            Some(Durability::Interval(_)) | None => (false, false),
+        };
+        self.wants_sync |= sync;
+        self.wants_write |= write;
+        write
+    }
+
+    /// The staged event that has an id.
+    fn holder<'a>(&self, group: &'a [Request], request: usize, event: usize) -> Option<Holder<'a>> {
+        let frame = self.frames.iter().find(|frame| frame.request == request)?;
+        let request = group.get(request)?;
+        let prepared = request.events.get(event)?;
+        let earlier = request.events.get(..event)?;
+        let same = earlier.iter().filter(|earlier| earlier.stream == prepared.stream).count();
+        let (before, _) = frame.before.get(prepared.stream)?;
+        Some(Holder {
+            position: Position(frame.first_position + event as u64),
+            version: Version(before + 1 + same as u64),
+            stream: &request.streams.get(prepared.stream)?.name,
+            content: Content::of_entry(request.entry(event))?,
+        })
+    }
+
+    /// The staged events, as the index takes them in.
+    pub(super) fn indexed<'a>(
+        &'a self,
+        group: &'a [Request],
+        hasher: Hasher,
+    ) -> impl Iterator<Item = Indexed<'a>> {
+        self.frames.iter().flat_map(move |frame| {
+            let request = group.get(frame.request);
+            let mut next: Vec<u64> = frame.before.iter().map(|(version, _)| *version).collect();
+            let events = request.map(|request| request.events.as_slice()).unwrap_or_default();
+            events.iter().filter_map(move |event| {
+                let stream = request?.streams.get(event.stream)?;
+                let version = next.get_mut(event.stream)?;
+                *version += 1;
+                Some(Indexed {
+                    frame: frame.offset,
+                    stream: &stream.name,
+                    stream_hash: stream.hash,
+                    version: *version,
+                    previous: frame.before.get(event.stream)?.1,
+                    event_type: &event.event_type,
+                    created_at: event.created_at.unwrap_or(frame.time),
+                    id_hash: event.id.map(|id| hasher.id(id)),
+                })
+            })
+        })
+    }
+}
+
+fn conflict(request: &Request, stream: usize, expected: ExpectedVersion, actual: u64) -> Error {
+    let stream = request.streams.get(stream).map(|stream| stream.name.clone()).unwrap_or_default();
+    Error::Conflict(Conflict { stream, expected, actual: Version(actual) })
+}
+
+/// The result of each part that has events.
+fn appended(request: &Request, before: &[(u64, u32)], first_position: u64) -> Vec<Appended> {
+    let mut next: Vec<u64> = before.iter().map(|(version, _)| *version).collect();
+    let mut results = Vec::with_capacity(request.parts.len());
+    for part in &request.parts {
+        let Some(version) = next.get_mut(part.stream) else { continue };
+        *version += part.events.len() as u64;
+        if !part.events.is_empty() {
+            results.push(Appended {
+                version: Version(*version),
+                position: Position(first_position + part.events.end as u64 - 1),
+                deduplicated: false,
+            });
+        }
+    }
+    results
+}
