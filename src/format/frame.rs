@@ -165,7 +165,8 @@ impl Frame {
         }
         let head = bytes.get(OFF_LEN..head_end).ok_or_else(cut)?;
         let computed = seed.head_crc(offset, head);
-        if computed != crc {
+        // A fuzzer cannot compute checksums, and is to get past this one.
+        if computed != crc && !cfg!(fuzzing) {
             return Err(Invalid::checksum(crc, computed));
         }
         frame.kind = Kind::of(kind)?;

@@ -14,7 +14,6 @@ use crate::storage::Dir;
 /// An open directory file.
 #[derive(Debug)]
 pub(crate) struct Directory {
-    pub(crate) number: u32,
     file: CheckedFile,
     footer: DirectoryFooter,
     /// The segments that it covers, oldest first.
@@ -44,7 +43,7 @@ impl Directory {
         let segments: Option<Vec<_>> = (0..rows).map(|_| SegmentRow::read(&mut cursor)).collect();
         let segments = segments.ok_or_else(wrong)?;
         drop(bytes);
-        Ok(Some(Self { number, file, footer, segments }))
+        Ok(Some(Self { file, footer, segments }))
     }
 
     /// The ordinal of the newest segment that it covers.

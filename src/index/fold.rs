@@ -52,16 +52,17 @@ impl Index {
         let slots = self.merged_slots(old, &foldable)?;
         let mut rows = old.map_or_else(Vec::new, |directory| directory.segments.clone());
         rows.extend(foldable.iter().map(|(row, _)| *row));
-        let number = old.map_or(0, |directory| directory.number) + 1;
+        // Higher than any that is there, also than one that is damaged and not in use.
+        let there = dir.list("")?;
+        let numbers = || there.iter().filter_map(|name| files::parse_directory(name));
+        let number = numbers().max().unwrap_or(0).saturating_add(1);
         directory::write(dir, number, *store, &slots, &rows)?;
         let Some(directory) = Directory::open(dir, number, *store, *mode)? else {
             return Ok(false);
         };
         self.change(|tiers| tiers.directory = Some(Arc::new(directory)));
-        // Two are kept; a missing one is what is wanted.
-        if let Some(oldest) = number.checked_sub(2)
-            && dir.open_if_there(&files::directory(oldest))?.is_some()
-        {
+        // Two are kept.
+        for oldest in numbers().filter(|known| known + 1 < number) {
             dir.remove(&files::directory(oldest))?;
         }
         Ok(true)

@@ -30,6 +30,7 @@ impl Index {
         let (known, from) =
             part.as_ref().map_or((0, 0), |part| (part.footer.events, part.footer.end));
         let rest = self.replay(row.ordinal, from, known, row.events)?;
+        self.want_files();
         let part = part.map(|part| Unit::Sealed(Arc::new(part)));
         Ok(part.into_iter().chain([Unit::Live(Arc::new(rest))]).collect())
     }
@@ -98,6 +99,7 @@ impl Index {
                 let Some(events) = index.sealed_events() else { return Ok(false) };
                 let live = self.replay(ordinal, 0, 0, events)?;
                 index.replace_sealed(live);
+                self.want_files();
                 Ok(true)
             }
             _ => Ok(false),

@@ -71,6 +71,11 @@ impl Index {
         Ok(false)
     }
 
+    /// Lets upkeep write the files that were found missing or damaged.
+    pub(super) fn want_files(&self) {
+        self.pending.store(self.context.writable, Ordering::Relaxed);
+    }
+
     /// Whether a sealed segment may be without its file.
     pub(crate) fn wants_upkeep(&self) -> bool {
         self.pending.load(Ordering::Relaxed)

@@ -152,17 +152,25 @@ impl Segment {
     /// is no map.
     pub(crate) fn frame(&self, offset: u32, fetch: usize) -> Result<FrameAt> {
         let mut bytes = self.bytes_from(offset, fetch)?;
+        let mut has_all = false;
         loop {
             let room = self.room(offset);
             match Frame::parse(bytes.as_slice(), self.seed, offset, room) {
                 Ok(frame) if frame.len as usize <= bytes.len() => {
                     return Ok(FrameAt { offset, frame, window: bytes, start: 0 });
                 }
-                Ok(frame) => bytes = self.bytes_from(offset, frame.len as usize)?,
-                // The head may be longer than what was fetched; only then a second try is worth it.
-                Err(_) if bytes.len() < room as usize && bytes.len() <= fetch => {
-                    bytes = self.bytes_from(offset, room as usize)?;
+                Ok(frame) if !has_all => {
+                    has_all = true;
+                    bytes = self.bytes_from(offset, frame.len as usize)?;
                 }
+                // The head may be longer than what was fetched.
+                Err(_) if !has_all => {
+                    has_all = true;
+                    if bytes.len() < room as usize {
+                        bytes = self.bytes_from(offset, room as usize)?;
+                    }
+                }
+                Ok(_) => return Err(self.corrupt(offset, "a whole frame", "the end of the data")),
                 Err(invalid) => {
                     let path = self.dir.path(&self.file().path());
                     return Err(invalid.at(&path, u64::from(offset)));

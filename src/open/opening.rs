@@ -184,7 +184,7 @@ impl<'a> Opening<'a> {
                 let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
                 // The cut is durable: what stands behind it exists no more.
                 let rest = u64::from(row.len - row.end);
-                if cut && examined.bytes_behind > 0 {
+                if cut && rest > 0 {
                     let name = LogFile::Segment { ordinal: row.ordinal, generation: 0 };
                     self.dir
                         .open(&name.path(), Access::ReadWrite)?
