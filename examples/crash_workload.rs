@@ -5,6 +5,7 @@
 //! `crash_workload verify DIR ACKS` opens the store and checks that every acknowledged append is
 //! there, whole, once and unchanged, that positions and versions are dense, that nothing is there
 //! by halves, and that the store goes on.
+//! Without arguments: a short load and its check, in a directory that is removed again.
 
 use std::collections::HashMap;
 use std::io::{BufRead, Write};
@@ -16,12 +17,15 @@ use annals::{EventId, ExpectedVersion, NewEvent, Store};
 type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 const THREADS: u64 = 4;
+/// Appends of each thread, unless it is killed before.
+const APPENDS: u64 = 20_000;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
-        ["append", dir] => append(Path::new(dir)),
+        [] => short_run(),
+        ["append", dir] => append(Path::new(dir), APPENDS),
         ["verify", dir, acks] => verify(Path::new(dir), Path::new(acks)),
         _ => Err("usage: crash_workload append DIR | verify DIR ACKS".into()),
     };
@@ -39,14 +43,22 @@ fn open(dir: &Path) -> annals::Result<Store> {
     Store::options().segment_bytes(256 << 10).checkpoint_bytes(64 << 10).open(dir)
 }
 
-fn append(dir: &Path) -> Result<(), Failure> {
+fn short_run() -> Result<(), Failure> {
+    let dir = tempfile::tempdir()?;
+    append(&dir.path().join("store"), 50)?;
+    let acks = dir.path().join("acks");
+    std::fs::write(&acks, "")?;
+    verify(&dir.path().join("store"), &acks)
+}
+
+fn append(dir: &Path, appends: u64) -> Result<(), Failure> {
     let store = open(dir)?;
     let from = store.head().0;
     std::thread::scope(|scope| {
         let threads: Vec<_> = (0..THREADS)
             .map(|thread| {
                 let store = store.clone();
-                scope.spawn(move || append_some(&store, from * THREADS + thread))
+                scope.spawn(move || append_some(&store, from * THREADS + thread, appends))
             })
             .collect();
         threads
@@ -55,8 +67,8 @@ fn append(dir: &Path) -> Result<(), Failure> {
     })
 }
 
-fn append_some(store: &Store, seed: u64) -> Result<(), Failure> {
-    for n in 0..20_000 {
+fn append_some(store: &Store, seed: u64, appends: u64) -> Result<(), Failure> {
+    for n in 0..appends {
         let number = seed.wrapping_mul(1_000_003).wrapping_add(n);
         let stream = format!("Load-{}", number % 37);
         let count = number % 3 + 1;

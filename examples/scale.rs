@@ -2,7 +2,8 @@
 //!
 //! `scale DIR EVENTS STREAMS [ids]` fills a new store in `Durability::Os` (with ids of the caller
 //! where `ids` is said), closes it, and reports bytes per event, memory, and the time to open it
-//! cleanly and after a kill. Linux only, for the memory figures.
+//! cleanly and after a kill. Linux only, for the memory figures. Without arguments: a small store
+//! in a directory that is removed again.
 
 #![allow(clippy::cast_precision_loss, reason = "rates for people")]
 
@@ -18,6 +19,11 @@ fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = args.iter().map(String::as_str).collect();
     match words.as_slice() {
+        [] => {
+            let dir = tempfile::tempdir()?;
+            fill(&dir.path().join("store"), 20_000, 2_000, true)?;
+            open(&dir.path().join("store"))
+        }
         ["open", dir] => open(Path::new(dir)),
         ["kill", dir, events] => append_and_die(Path::new(dir), events.parse()?),
         [dir, events, streams, rest @ ..] => {

@@ -1,5 +1,43 @@
 //! The embedded event store: link one crate, open a directory, and you have an append-only log of
-//! events with streams, versions and a dense global order.
+//! events with streams, versions and a dense global order. No server, no external database.
+//!
+//! # The words
+//!
+//! An *event* belongs to a *stream*, named `Category-id`, and has a *version* in it: 1, 2, 3 and so
+//! on. It also has a *position* in the log of all events, dense and in the order of commits. An
+//! *append* writes events to one stream, atomically; a *batch* writes to several.
+//!
+//! # Appending
+//!
+//! [`Store::append`] takes an [`ExpectedVersion`], checked in the same step that assigns versions:
+//! of two writers with the same expectation exactly one wins, and the other gets
+//! [`Error::Conflict`], which says what is there. Events may carry an [`EventId`] of the caller:
+//! then the same append can be made again at any time, and answers with the original result.
+//! [`Store::batch`] makes one atomic write to several streams.
+//!
+//! `Ok` means that the events survive a power cut, unless a weaker [`Durability`] was chosen.
+//! Appends of many threads share writes and syncs, so more threads mean more events per second.
+//!
+//! # Reading
+//!
+//! [`Store::read_stream`] and [`Store::read_all`] are builders that a `for` loop takes. They see
+//! what was visible when the loop began, never wait for appends, and verify the checksum of each
+//! event. An [`Event`] is owned and cheap to clone: it is a counted range of the segment's memory
+//! map. [`Store::event`], [`Store::event_by_id`] and [`Store::stream`] look one thing up.
+//!
+//! # When something is wrong
+//!
+//! There is one [`Error`]. After a failed write or sync the store takes no more appends until it is
+//! opened again; reads go on. Damage is reported and never returned as an event, and a store whose
+//! durable part is damaged is not opened for writing. [`Store::recovery`] says what opening found.
+//!
+//! # Features
+//!
+//! | feature | gives |
+//! |---|---|
+//! | `json` (default) | `NewEvent::json`, `Event::json` |
+//! | `transfer` | `annals::transfer`: JSON lines in and out |
+//! | `cli` | the command line `annals` |
 
 mod batch;
 mod bytes;
