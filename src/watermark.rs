@@ -24,9 +24,11 @@ impl Watermark {
         Position(self.visible.load(Ordering::Acquire))
     }
 
-    /// The last position that survives a power cut.
+    /// The last visible position that survives a power cut. An event can be durable a moment
+    /// before it is visible; whoever compares the marks shall not see that.
     pub(crate) fn durable(&self) -> Position {
-        Position(self.durable.load(Ordering::Acquire))
+        let durable = Position(self.durable.load(Ordering::Acquire));
+        durable.min(self.visible())
     }
 
     /// Shows everything up to a position. The index has it already.

@@ -75,6 +75,11 @@ pub(crate) fn survey(
     listing: &Listing,
     known: &[SegmentRow],
 ) -> Result<Survey> {
+    // A directory is written behind the segments that it names, so one that names a segment that
+    // is not there proves that it was.
+    if let Some(row) = known.iter().find(|row| !listing.segments.contains_key(&row.ordinal)) {
+        return Err(missing(dir, row.ordinal));
+    }
     let known = known.iter().take_while(|row| is_listed(listing, row));
     let mut survey = Survey { sealed: known.copied().collect(), last: None, unused: None };
     let newest = listing.segments.keys().next_back().copied().unwrap_or(0);
@@ -156,7 +161,8 @@ fn is_listed(listing: &Listing, row: &SegmentRow) -> bool {
     listing.segments.get(&row.ordinal) == Some(&row.generation)
 }
 
-fn missing(dir: &Dir, ordinal: u32) -> Error {
+/// An error that says that a segment is gone.
+pub(crate) fn missing(dir: &Dir, ordinal: u32) -> Error {
     let file = LogFile::Segment { ordinal, generation: 0 };
     Error::corrupt(dir.path(&file.path()), 0, "the segment", "no file")
 }

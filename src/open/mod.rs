@@ -13,12 +13,12 @@ pub use report::{IndexCheckpoint, RecoveryReport};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::format::files::{self, LOG};
+use crate::format::files::{self, LOG, LogFile};
 use crate::format::store::StoreHeader;
-use crate::index::Directory;
+use crate::index::{Directory, SealedIndex};
 use crate::log::Log;
 use crate::log::recovery::Decision;
-use crate::log::survey::{self, Listing};
+use crate::log::survey::{self, Listing, Survey};
 use crate::options::{ReadMode, Settings};
 use crate::position::Position;
 use crate::storage::{Dir, Lock};
@@ -134,11 +134,40 @@ fn look(dir: &Dir, header: StoreHeader, mode: ReadMode) -> Result<Surveyed> {
     let directory = newest_directory(dir, header.id, mode)?;
     let known = directory.as_ref().map(|d| d.segments.as_slice()).unwrap_or_default();
     let survey = survey::survey(dir, header.id, &listing, known)?;
+    check_nothing_is_missing(dir, header.id, &listing, &survey)?;
     // Rows of segments that are not there in this form prove the directory stale.
     let directory = directory.filter(|directory| {
         survey.sealed.get(..directory.segments.len()) == Some(directory.segments.as_slice())
     });
     Ok(Surveyed { header, listing, directory, survey })
+}
+
+/// An index file of a segment behind the last one, with events in it, proves that this segment was
+/// there: such a file is written behind what it covers. Without this, losing the newest file of the
+/// log would look like a shorter log.
+fn check_nothing_is_missing(
+    dir: &Dir,
+    store: [u8; 16],
+    listing: &Listing,
+    survey: &Survey,
+) -> Result<()> {
+    let sealed = survey.sealed.last().map_or(0, |row| row.ordinal);
+    let last = survey.last.as_ref().map_or(sealed, |last| last.header.ordinal);
+    for file in &listing.others {
+        let (LogFile::IndexCheckpoint { ordinal, .. } | LogFile::SealedIndex { ordinal, .. }) =
+            file
+        else {
+            continue;
+        };
+        if *ordinal > last
+            && let Ok(Some(index)) = SealedIndex::open(dir, *file, ReadMode::Positional)
+            && index.footer.store == store
+            && index.footer.events > 0
+        {
+            return Err(survey::missing(dir, *ordinal));
+        }
+    }
+    Ok(())
 }
 
 /// The newest directory that can be opened. It is derived, so a damaged one is passed over.

@@ -1,4 +1,6 @@
-use annals::{Error, ExpectedVersion, NewEvent, Position, Store, Version};
+use std::time::Duration;
+
+use annals::{Durability, Error, EventId, ExpectedVersion, NewEvent, Position, Store, Version};
 
 fn event(n: usize) -> NewEvent {
     NewEvent::new("Counted", format!("{n}"))
@@ -51,4 +53,23 @@ fn expectations_hold_or_nothing_is_written() {
     store.append("A-1", Version(1), [event(2), event(3)]).unwrap();
     assert_eq!(store.stream("A-1").unwrap().unwrap().version, Version(3));
     assert_eq!(store.stream("A-2").unwrap(), None);
+}
+
+#[test]
+fn a_retry_that_asks_for_more_makes_the_original_durable() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::options()
+        .durability(Durability::Interval(Duration::from_secs(3600)))
+        .open(dir.path().join("s"))
+        .unwrap();
+    let event = || event(1).id(EventId::from_bytes([7; 16]));
+    store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+    assert_eq!((store.head(), store.durable()), (Position(1), Position(0)));
+    let again = store.append("A-1", ExpectedVersion::Any, [event()]).unwrap();
+    assert!(again.deduplicated);
+    assert_eq!(store.durable(), Position(0), "the store's own mode asks for no more");
+    let batch = store.batch().append("A-1", ExpectedVersion::Any, [event()]);
+    let again = batch.durability(Durability::Sync).commit().unwrap();
+    assert!(again[0].deduplicated);
+    assert_eq!(store.durable(), Position(1));
 }

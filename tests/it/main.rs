@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 
 mod append;
+mod collisions;
+mod damage;
 mod idempotency;
+mod limits;
 mod reopen;
 mod support;
 mod torture;

@@ -18,6 +18,9 @@ use crate::support::{Place, all_events, id};
 const WRITERS: u64 = 16;
 const STREAMS: u64 = 6;
 
+/// Between two looks of a reader, so that on two cores the writers come to write.
+const PAUSE: Duration = Duration::from_micros(300);
+
 fn appends(default: u64) -> u64 {
     if std::env::var_os("ANNALS_LONG").is_some_and(|long| long == "1") { 2_000 } else { default }
 }
@@ -140,6 +143,7 @@ fn poll_all(store: &Store, ended: &AtomicBool, is_sync: bool) -> u64 {
         if is_last {
             return last.0;
         }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -165,7 +169,7 @@ fn read_backwards(store: &Store, ended: &AtomicBool) {
         }
         let beyond = Position(store.head().0 + 1_000_000);
         assert!(store.event(beyond).unwrap().is_none());
-        thread::yield_now();
+        thread::sleep(PAUSE);
     }
 }
 
@@ -200,6 +204,7 @@ fn poll_stream(store: &Store, stream: u64, ended: &AtomicBool) -> u64 {
         if is_last {
             return last.0;
         }
+        thread::sleep(PAUSE);
     }
 }
 
@@ -317,14 +322,14 @@ fn interval_with_positional_reads_and_short_segments() {
 #[test]
 fn where_hashes_collide() {
     let options = Store::options().hash_bits(2).segment_bytes(64 << 10);
-    torture(&options, Durability::Os, appends(300));
+    torture(&options, Durability::Os, appends(60));
 }
 
 /// The race for the next segment: upkeep makes it while the writer needs it. Large events fill the
 /// shortest segments so fast that upkeep is always late.
 #[test]
 fn segments_that_fill_faster_than_upkeep_makes_them() {
-    const APPENDS: u64 = 60;
+    const APPENDS: u64 = 30;
     for in_thread in [true, false] {
         let place = Place::new();
         let options = || Store::options().segment_bytes(64 << 10).durability(Durability::Os);
