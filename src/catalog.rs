@@ -3,8 +3,8 @@
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::index::Index;
-use crate::log::Log;
-use crate::log::segment::READ_ONE;
+use crate::log::segment::{FrameAt, READ_ONE};
+use crate::log::{Log, Segment};
 use crate::names::EventId;
 use crate::place::Place;
 use crate::position::Position;
@@ -21,23 +21,38 @@ pub(crate) struct Catalog {
     pub(crate) damage: Option<Error>,
 }
 
+/// The frame that was read last. Events that are read together are mostly of one append, and to
+/// verify the head of a large one for each of them would take long.
+pub(crate) type LastFrame = Option<(Arc<Segment>, FrameAt)>;
+
 impl Catalog {
     /// The event at a position, which must have been committed.
     pub(crate) fn event(&self, position: Position) -> Result<Event> {
+        self.event_behind(position, &mut None)
+    }
+
+    fn event_behind(&self, position: Position, last: &mut LastFrame) -> Result<Event> {
         let segment = self.log.segment_of(position).ok_or_else(|| {
             Error::corrupt("log", 0, format!("a segment with position {position}"), "none")
         })?;
         let ordinal = u32::try_from(position.0 - segment.base()).map_err(|_| {
             Error::corrupt("log", 0, format!("a segment with position {position}"), "none")
         })?;
-        self.event_at(self.index.place(segment.ordinal(), ordinal)?)
+        self.event_at(self.index.place(segment.ordinal(), ordinal)?, last)
     }
 
     /// The event at a place.
-    pub(crate) fn event_at(&self, place: Place) -> Result<Event> {
+    pub(crate) fn event_at(&self, place: Place, last: &mut LastFrame) -> Result<Event> {
+        let is_same = |(segment, at): &&(Arc<Segment>, FrameAt)| {
+            (segment.ordinal(), at.offset) == (place.segment, place.frame)
+        };
+        if let Some((segment, at)) = last.as_ref().filter(is_same) {
+            return segment.event_with_ordinal(at, place.ordinal);
+        }
         let segment = self.log.segment(place.segment)?;
         let at = segment.frame(place.frame, READ_ONE)?;
-        segment.event_with_ordinal(&at, place.ordinal)
+        let (segment, at) = last.insert((segment, at));
+        segment.event_with_ordinal(at, place.ordinal)
     }
 
     /// The event with an id, among those after a position and up to another.
@@ -46,18 +61,19 @@ impl Catalog {
         id: EventId,
         after: Position,
         upto: Position,
+        last: &mut LastFrame,
     ) -> Result<Option<Event>> {
         let is_wanted = |position: &Position| *position > after && *position <= upto;
         // An assigned id says where its event is, if it is one of this store's.
         if let Some(position) = id.assigned_position().filter(is_wanted) {
-            let event = self.event(position)?;
+            let event = self.event_behind(position, last)?;
             if event.id() == id {
                 return Ok(Some(event));
             }
         }
         let hash = self.index.hasher().id(id);
         for position in self.index.ids(hash, after)?.into_iter().filter(is_wanted) {
-            let event = self.event(position)?;
+            let event = self.event_behind(position, last)?;
             if event.id() == id {
                 return Ok(Some(event));
             }

@@ -174,7 +174,7 @@ impl Store {
     pub fn event_by_id(&self, id: impl Into<EventId>) -> Result<Option<Event>> {
         let catalog = self.readable()?;
         let upto = catalog.watermark.visible();
-        catalog.event_by_id(id.into(), Position::START, upto)
+        catalog.event_by_id(id.into(), Position::START, upto, &mut None)
     }
 
     /// A stream as it is now; `None` where it has no event.

@@ -210,7 +210,7 @@ impl<'a> Scanner<'a> {
         let there = start.and_then(|start| self.window.len().checked_sub(start));
         if there.is_none_or(|there| there < need || there == 0) {
             let len = need.max(WINDOW_BYTES).min((self.len - offset) as usize);
-            self.window.resize(len, 0);
+            self.window = vec![0; len];
             let read = if self.direct {
                 self.file.read_direct(&mut self.window, u64::from(offset))?.unwrap_or(0)
             } else {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::scan::Scanner;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
-use crate::format::files::{LOG, LogFile};
+use crate::format::files::{LOG, LogFile, TEMPORARY};
 use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
 use crate::storage::{Access, Dir, NamedFile};
@@ -59,12 +59,17 @@ pub(crate) fn list(dir: &Dir) -> Result<Listing> {
                 *newest = generation.max(*newest);
             }
             Some(other) => listing.others.push(other),
-            None if name.ends_with(crate::format::files::TEMPORARY) => listing.temporary.push(name),
+            None if is_temporary(&name) => listing.temporary.push(name),
             None => {}
         }
     }
     listing.others.sort_unstable();
     Ok(listing)
+}
+
+/// Whether a name is what an interrupted replacement of one of our files leaves.
+fn is_temporary(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY).is_some_and(|name| LogFile::parse(name).is_some())
 }
 
 /// Reads the headers of the segments that `known` (the directory's table) does not vouch for, and
@@ -191,7 +196,7 @@ fn look(file: &NamedFile, store: [u8; 16], ordinal: u32, is_newest: bool) -> Res
             return Err(invalid.at(file.path(), 0));
         }
     };
-    if (header.store, header.ordinal) != (store, ordinal) {
+    if (header.store, header.ordinal, header.generation) != (store, ordinal, generation) {
         let expected = format!("segment {ordinal} of this store");
         let found = format!("segment {} of store {}", header.ordinal, hex(header.store));
         return Err(Error::corrupt(file.path(), 0, expected, found));

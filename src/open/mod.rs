@@ -5,7 +5,7 @@ mod recover;
 mod report;
 mod scaffold;
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use opening::{Opening, Surveyed};
 use recover::examine;
@@ -25,6 +25,10 @@ use crate::storage::{Dir, Lock};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
 use crate::writer;
+
+/// How often a reader looks at a store that a writer changes meanwhile, and how long in between.
+const READER_TRIES: usize = 20;
+const READER_PAUSE: Duration = Duration::from_millis(1);
 
 /// A store that was opened.
 #[derive(Debug)]
@@ -51,7 +55,6 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     let alive = scaffold::say_alive(dir)?;
     let locks = Locks { _writer: lock, _alive: alive };
     let mut found = look(dir, header, settings.read_mode)?;
-    remove_temporary(dir, &found.listing)?;
     let last = found.survey.last.take();
     let examined = last
         .as_ref()
@@ -72,6 +75,8 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     if !clean && let Some(unused) = &unused {
         unused.check()?;
     }
+    // Nothing is refused any more, so files may change.
+    remove_temporary(dir, &found.listing)?;
     let mut opening = Opening::new(dir, settings, found, true);
     let parts = match (last, examined) {
         (Some(last), Some(examined)) => opening.take_over(last, examined, unused)?,
@@ -91,9 +96,29 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
 
 /// Opens a store for reading, beside a running writer or without one. Changes nothing.
 pub(crate) fn open_read_only(dir: &Dir, settings: &Settings) -> Result<Opened> {
+    let mut tries = 1;
+    loop {
+        let header = scaffold::read_header(dir)?;
+        let live_writer = scaffold::writer_is_alive(dir)?;
+        match open_beside(dir, settings, header, live_writer) {
+            // A writer goes on under the look: files come and go between their listing and their
+            // opening. What is really damaged is so each time.
+            Err(_) if live_writer && tries < READER_TRIES => {
+                tries += 1;
+                std::thread::sleep(READER_PAUSE);
+            }
+            other => return other,
+        }
+    }
+}
+
+fn open_beside(
+    dir: &Dir,
+    settings: &Settings,
+    header: StoreHeader,
+    live_writer: bool,
+) -> Result<Opened> {
     let started = Instant::now();
-    let header = scaffold::read_header(dir)?;
-    let live_writer = scaffold::writer_is_alive(dir)?;
     let mut found = look(dir, header, settings.read_mode)?;
     let last = found.survey.last.take();
     let mut opening = Opening::new(dir, settings, found, false);

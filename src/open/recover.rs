@@ -153,6 +153,12 @@ fn usable_checkpoint(
     };
     let footer = &index.footer;
     let ignored = |why: &str| Ok((None, IndexCheckpoint::Ignored { why: why.into() }));
+    if footer.store == store && footer.salt != header.salt && footer.events > 0 {
+        // Only a segment without events is ever replaced, so this one stands in the place of
+        // another that had some.
+        let expected = format!("the segment that {name} was made of");
+        return Err(Error::corrupt(last.file.path(), 0, expected, "another one"));
+    }
     if (footer.store, footer.salt, footer.base) != (store, header.salt, last.begin.base) {
         return ignored("it describes another segment");
     }

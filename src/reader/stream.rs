@@ -2,11 +2,9 @@
 
 use std::collections::VecDeque;
 
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, LastFrame};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::log::Segment;
-use crate::log::segment::{FrameAt, READ_ONE};
 use crate::names::check_stream_name;
 use crate::place::Place;
 use crate::position::{Position, Version};
@@ -86,7 +84,7 @@ impl ReadStream {
             backwards,
             chain: Vec::new(),
             places: VecDeque::new(),
-            at: None,
+            last_frame: None,
             damage,
         };
         if let Some(head) = head
@@ -139,8 +137,7 @@ struct Source {
     chain: Vec<Link>,
     /// Looked up, not yet read.
     places: VecDeque<Place>,
-    /// The frame that was read last: the events of one append mostly follow each other.
-    at: Option<(Arc<Segment>, FrameAt)>,
+    last_frame: LastFrame,
     damage: Option<Error>,
 }
 
@@ -169,8 +166,9 @@ impl Source {
             let Some(place) = self.next_place()? else {
                 return self.damage.take().map_or(Ok(None), Err);
             };
-            let (segment, event) = self.read(place)?;
+            let event = self.catalog.event_at(place, &mut self.last_frame)?;
             if event.stream() != self.name {
+                let segment = self.catalog.log.segment(place.segment)?;
                 return Err(segment.corrupt(place.frame, "an event of the stream", "another's"));
             }
             // Indexed already, but not yet visible when the read began.
@@ -182,23 +180,6 @@ impl Source {
             }
             return Ok(Some(event));
         }
-    }
-
-    fn read(&mut self, place: Place) -> Result<(Arc<Segment>, Event)> {
-        let same = |(segment, at): &&(Arc<Segment>, FrameAt)| {
-            (segment.ordinal(), at.offset) == (place.segment, place.frame)
-        };
-        let (segment, at) = match self.at.as_ref().filter(same) {
-            Some((segment, at)) => (segment, at),
-            None => {
-                let segment = self.catalog.log.segment(place.segment)?;
-                let at = segment.frame(place.frame, READ_ONE)?;
-                let (segment, at) = self.at.insert((segment, at));
-                (&*segment, &*at)
-            }
-        };
-        let event = segment.event_with_ordinal(at, place.ordinal)?;
-        Ok((Arc::clone(segment), event))
     }
 
     fn next_place(&mut self) -> Result<Option<Place>> {

@@ -49,6 +49,8 @@ pub(crate) struct PreparedStream {
     pub(crate) head: Option<Head>,
     /// Whether events go to it (or it is only checked).
     pub(crate) written: bool,
+    /// How many.
+    events: u32,
 }
 
 #[derive(Debug)]
@@ -62,6 +64,8 @@ pub(crate) struct PreparedPart {
 #[derive(Debug)]
 pub(crate) struct PreparedEvent {
     pub(crate) stream: usize,
+    /// How many events of the request stand before it in its stream.
+    pub(crate) nth: u32,
     /// Where its entry ends in the entries.
     pub(crate) end: u32,
     pub(crate) crc: u32,
@@ -121,12 +125,14 @@ impl Request {
             Some(stream) => *stream,
             None => {
                 let name = part.stream.clone();
-                self.streams.push(PreparedStream { name, hash: 0, head: None, written: false });
+                let (hash, head, written) = (0, None, false);
+                self.streams.push(PreparedStream { name, hash, head, written, events: 0 });
                 known.insert(part.stream, self.streams.len() - 1);
                 self.streams.len() - 1
             }
         };
         let first = self.events.len();
+        let mut nth = self.streams.get(stream).map_or(0, |stream| stream.events);
         for event in part.events {
             event.check(limits)?;
             let start = self.entries.len();
@@ -143,11 +149,13 @@ impl Request {
                 Error::limit("bytes of an append", limits.append_bytes, found)
             })?;
             let NewEvent { event_type, created_at, .. } = event;
-            self.events.push(PreparedEvent { stream, end, crc, id, event_type, created_at });
+            self.events.push(PreparedEvent { stream, nth, end, crc, id, event_type, created_at });
+            nth += 1;
         }
         let events = first..self.events.len();
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.written |= !events.is_empty();
+            stream.events = nth;
         }
         self.parts.push(PreparedPart { stream, expected: part.expected, events });
         Ok(())
@@ -163,11 +171,12 @@ impl Request {
             stream.head = catalog.index.head(&stream.name, stream.hash)?;
         }
         if self.events.iter().any(|event| event.id.is_some()) {
+            let mut last = None;
             self.stored = self
                 .events
                 .iter()
                 .map(|event| match event.id {
-                    Some(id) => catalog.event_by_id(id, Position::START, upto),
+                    Some(id) => catalog.event_by_id(id, Position::START, upto, &mut last),
                     None => Ok(None),
                 })
                 .collect::<Result<_>>()?;

@@ -191,10 +191,11 @@ impl Core {
         }
         // What was committed since the request looked its ids up.
         let upto = Position(self.catalog.watermark.visible().0);
+        let mut last = None;
         let mut newer: Vec<Option<Event>> = Vec::with_capacity(request.events.len());
         for event in &request.events {
             let found = match event.id {
-                Some(id) => self.catalog.event_by_id(id, request.looked_up_to, upto),
+                Some(id) => self.catalog.event_by_id(id, request.looked_up_to, upto, &mut last),
                 None => Ok(None),
             };
             newer.push(found.map_err(|e| (Error::not_written(e), false))?);
@@ -240,12 +241,10 @@ impl Staged {
         let frame = self.frames.iter().find(|frame| frame.request == request)?;
         let request = group.get(request)?;
         let prepared = request.events.get(event)?;
-        let earlier = request.events.get(..event)?;
-        let same = earlier.iter().filter(|earlier| earlier.stream == prepared.stream).count();
         let (before, _) = frame.before.get(prepared.stream)?;
         Some(Holder {
             position: Position(frame.first_position + event as u64),
-            version: Version(before + 1 + same as u64),
+            version: Version(before + 1 + u64::from(prepared.nth)),
             stream: &request.streams.get(prepared.stream)?.name,
             content: Content::of_entry(request.entry(event))?,
         })

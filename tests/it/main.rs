@@ -5,6 +5,7 @@
 mod append;
 mod collisions;
 mod damage;
+mod directories;
 mod idempotency;
 mod limits;
 mod reopen;
