@@ -26,6 +26,11 @@ pub(crate) struct Catalog {
 pub(crate) type LastFrame = Option<(Arc<Segment>, FrameAt)>;
 
 impl Catalog {
+    /// The answer where nothing is found: not even that can be said of a damaged log.
+    pub(crate) fn nothing<T>(&self) -> Result<Option<T>> {
+        self.damage.clone().map_or(Ok(None), Err)
+    }
+
     /// The event at a position, which must have been committed.
     pub(crate) fn event(&self, position: Position) -> Result<Event> {
         self.event_behind(position, &mut None)

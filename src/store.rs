@@ -161,7 +161,7 @@ impl Store {
     pub fn event(&self, position: Position) -> Result<Option<Event>> {
         let catalog = self.readable()?;
         if position == Position::START || position > catalog.watermark.visible() {
-            return Ok(None);
+            return catalog.nothing();
         }
         catalog.event(position).map(Some)
     }
@@ -174,7 +174,10 @@ impl Store {
     pub fn event_by_id(&self, id: impl Into<EventId>) -> Result<Option<Event>> {
         let catalog = self.readable()?;
         let upto = catalog.watermark.visible();
-        catalog.event_by_id(id.into(), Position::START, upto, &mut None)
+        match catalog.event_by_id(id.into(), Position::START, upto, &mut None)? {
+            Some(event) => Ok(Some(event)),
+            None => catalog.nothing(),
+        }
     }
 
     /// A stream as it is now; `None` where it has no event.

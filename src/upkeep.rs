@@ -181,7 +181,7 @@ impl Shared {
 
     /// Makes the next segment ready. The lock is not held while the file is filled.
     fn prepare(&self) -> Result<bool> {
-        let Some(preparation) = self.writer.core().preparation() else { return Ok(false) };
+        let Some(preparation) = self.writer.core().preparation()? else { return Ok(false) };
         preparation.run().map(|()| true)
     }
 

@@ -54,7 +54,7 @@ impl Index {
             // Segments that nobody looked at have their file, or get it when they are looked at.
             let Some(index) = slot.index.read().clone() else { continue };
             let units = index.freeze();
-            if matches!(units.as_slice(), [Unit::Sealed(sealed)] if sealed.footer.end == row.end) {
+            if matches!(units.as_slice(), [Unit::Sealed(sealed)] if !sealed.is_checkpoint) {
                 continue;
             }
             let name = LogFile::SealedIndex { ordinal: row.ordinal, generation: row.generation };

@@ -22,6 +22,8 @@ use crate::storage::Dir;
 pub(crate) struct SealedIndex {
     file: CheckedFile,
     pub(crate) footer: SealedFooter,
+    /// It is an index checkpoint, and not the file of a sealed segment.
+    pub(crate) is_checkpoint: bool,
 }
 
 /// A stream's events in one part of a segment's index.
@@ -57,7 +59,8 @@ impl SealedIndex {
         };
         let footer = SealedFooter::decode(&file.footer()?)
             .ok_or_else(|| file.corrupt(0, "the footer of an index", "other bytes"))?;
-        Ok(Some(Self { file, footer }))
+        let is_checkpoint = kind == FileKind::IndexCheckpoint;
+        Ok(Some(Self { file, footer, is_checkpoint }))
     }
 
     /// Whether the store was closed in good order when it was written.

@@ -1,5 +1,8 @@
 //! The decision what to make of the unsealed segment, as a table. `docs/recovery.md` has the rows.
 
+use std::path::Path;
+
+use crate::error::Error;
 use crate::format::Invalid;
 
 /// What was found, as plain values.
@@ -49,6 +52,20 @@ pub(crate) struct Damage {
     pub(crate) offset: u32,
     pub(crate) expected: String,
     pub(crate) found: String,
+    /// The bytes are whole, but of a newer version.
+    pub(crate) unsupported: bool,
+}
+
+impl Damage {
+    /// As an error about the segment's file.
+    pub(crate) fn error(&self, path: &Path) -> Error {
+        let invalid = Invalid {
+            expected: self.expected.clone(),
+            found: self.found.clone(),
+            unsupported: self.unsupported,
+        };
+        invalid.at(path, u64::from(self.offset))
+    }
 }
 
 /// The table, first matching row decides.
@@ -86,7 +103,8 @@ pub(crate) fn decide(found: &Found) -> Decision {
 }
 
 fn refuse(found: &Found, expected: String, what: String) -> Decision {
-    Decision::Refuse(Damage { offset: found.end, expected, found: what })
+    let unsupported = matches!(&found.behind, Behind::Bytes(invalid) if invalid.unsupported);
+    Decision::Refuse(Damage { offset: found.end, expected, found: what, unsupported })
 }
 
 #[cfg(test)]

@@ -182,8 +182,11 @@ impl<'a> Scanner<'a> {
                 continue;
             };
             offset += u32::try_from(at).unwrap_or(u32::MAX);
-            if let Ok(frame) = self.frame(offset)? {
-                return Ok(Some((offset, frame.durable_end)));
+            match self.frame(offset)? {
+                Ok(frame) => return Ok(Some((offset, frame.durable_end))),
+                // It verifies, but is of a newer version: what it proves cannot be known.
+                Err(invalid) if invalid.unsupported => return Ok(Some((offset, u32::MAX))),
+                Err(_) => {}
             }
             offset += 4;
         }

@@ -26,6 +26,8 @@ pub(crate) struct Last {
     pub(crate) header: SegmentHeader,
     pub(crate) file: NamedFile,
     pub(crate) begin: Begin,
+    /// Where the directory says that it ends, all of it durable; 0 where it says nothing.
+    pub(crate) known_end: u32,
 }
 
 /// What a survey finds.
@@ -95,17 +97,20 @@ pub(crate) fn survey(
         };
         let name = LogFile::Segment { ordinal, generation }.path();
         let file = dir.open(&name, Access::Read)?;
-        match look(&file, store, ordinal, ordinal == newest)? {
+        match look(&file, store, (ordinal, generation), ordinal == newest)? {
             Look::Used(header, begin) => {
                 survey.link(&file, &begin)?;
-                survey.last = Some(Last { header, file, begin });
+                survey.last = Some(Last { header, file, begin, known_end: 0 });
             }
             Look::Unused(header) => survey.unused = Some(Unused { ordinal, file, header }),
         }
     }
-    if survey.last.is_none() && !survey.sealed.is_empty() {
-        // The directory covers sealed segments only, so one behind them must exist.
-        return Err(missing(dir, first));
+    // The directory may cover the last segment that holds frames: the next one was torn, or is
+    // being replaced. Then that one is looked at again.
+    if survey.last.is_none()
+        && let Some(row) = survey.sealed.pop()
+    {
+        survey.last = Some(reopen(dir, store, &row)?);
     }
     Ok(survey)
 }
@@ -162,6 +167,18 @@ impl Survey {
     }
 }
 
+/// Looks again at a segment that the directory describes as sealed.
+fn reopen(dir: &Dir, store: [u8; 16], row: &SegmentRow) -> Result<Last> {
+    let name = LogFile::Segment { ordinal: row.ordinal, generation: row.generation }.path();
+    let file = dir.open(&name, Access::Read)?;
+    match look(&file, store, (row.ordinal, row.generation), false)? {
+        Look::Used(header, begin) if (header.salt, begin.base) == (row.salt, row.base) => {
+            Ok(Last { header, file, begin, known_end: row.end })
+        }
+        _ => Err(Error::corrupt(file.path(), 0, "the segment of the directory", "another one")),
+    }
+}
+
 fn is_listed(listing: &Listing, row: &SegmentRow) -> bool {
     listing.segments.get(&row.ordinal) == Some(&row.generation)
 }
@@ -179,7 +196,12 @@ enum Look {
 }
 
 /// Looks at the header and the first frame of a segment. Only the newest may be without one.
-fn look(file: &NamedFile, store: [u8; 16], ordinal: u32, is_newest: bool) -> Result<Look> {
+fn look(
+    file: &NamedFile,
+    store: [u8; 16],
+    (ordinal, generation): (u32, u32),
+    is_newest: bool,
+) -> Result<Look> {
     let len = u32::try_from(file.len()?)
         .map_err(|_| Error::corrupt(file.path(), 0, "a file below 4 GiB", "a longer one"))?;
     let mut page = vec![0; HEADER_BYTES as usize];
@@ -197,14 +219,26 @@ fn look(file: &NamedFile, store: [u8; 16], ordinal: u32, is_newest: bool) -> Res
         }
     };
     if (header.store, header.ordinal, header.generation) != (store, ordinal, generation) {
-        let expected = format!("segment {ordinal} of this store");
-        let found = format!("segment {} of store {}", header.ordinal, hex(header.store));
+        let expected = format!("segment {ordinal}.{generation} of this store");
+        let found = format!(
+            "segment {}.{} of store {}",
+            header.ordinal,
+            header.generation,
+            hex(header.store)
+        );
         return Err(Error::corrupt(file.path(), 0, expected, found));
     }
     let seed = Seed::of(&header.salt);
     let mut first = vec![0; BEGIN_BYTES as usize];
     file.read_at(&mut first, u64::from(HEADER_BYTES))?;
-    let begin = Frame::parse(&first, seed, HEADER_BYTES, BEGIN_BYTES)
+    let parsed = Frame::parse(&first, seed, HEADER_BYTES, len.max(HEADER_BYTES) - HEADER_BYTES);
+    if let Err(invalid) = &parsed
+        && invalid.unsupported
+    {
+        // A newer version's segment is no unused one.
+        return Err(invalid.clone().at(file.path(), u64::from(HEADER_BYTES)));
+    }
+    let begin = parsed
         .ok()
         .filter(|frame| frame.previous == header.crc())
         .and_then(|frame| frame.begin(&first));

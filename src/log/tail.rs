@@ -85,6 +85,11 @@ impl Tail {
             .is_ok_and(|bytes| bytes.checked_add(RESERVED).is_some_and(|needed| needed <= left))
     }
 
+    /// Whether a watermark fits and still leaves room for the seal.
+    pub(crate) fn has_room_for_watermark(&self) -> bool {
+        self.fits(0)
+    }
+
     /// The bytes of the segment that frames of events can take.
     pub(crate) const fn overhead() -> u32 {
         crate::format::segment::HEADER_BYTES + BEGIN_BYTES + RESERVED

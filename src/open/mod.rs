@@ -12,7 +12,7 @@ use recover::examine;
 pub use report::{IndexCheckpoint, RecoveryReport};
 
 use crate::catalog::Catalog;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::files::{self, LOG, LogFile};
 use crate::format::store::StoreHeader;
 use crate::index::{Directory, SealedIndex};
@@ -63,8 +63,7 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     if let (Some(last), Some(examined)) = (&last, &examined)
         && let Decision::Refuse(damage) = &examined.decision
     {
-        let (path, offset) = (last.file.path(), u64::from(damage.offset));
-        return Err(Error::corrupt(path, offset, &damage.expected, &damage.found));
+        return Err(damage.error(last.file.path()));
     }
     let clean = is_new || examined.as_ref().is_some_and(|e| e.decision == Decision::Continue);
     let bytes_cut = examined.as_ref().map_or(0, |examined| examined.bytes_behind);
@@ -135,10 +134,7 @@ fn open_beside(
         report.bytes_cut = examined.bytes_behind;
         report.index_checkpoint = examined.checkpoint_state.clone();
         let damage = match &examined.decision {
-            Decision::Refuse(damage) => {
-                let (path, offset) = (last.file.path(), u64::from(damage.offset));
-                Some(Error::corrupt(path, offset, &damage.expected, &damage.found))
-            }
+            Decision::Refuse(damage) => Some(damage.error(last.file.path())),
             _ => None,
         };
         opening.show(&last, examined, damage)?

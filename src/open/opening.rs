@@ -31,6 +31,9 @@ pub(super) struct Surveyed {
     pub(super) survey: Survey,
 }
 
+/// What file systems give back at a time.
+const BLOCK_BYTES: u32 = 4096;
+
 /// The runs of ids that fit the segments, large ones first, none overlapping another.
 fn usable_runs(
     dir: &Dir,
@@ -182,13 +185,13 @@ impl<'a> Opening<'a> {
                 index.seal_last(row);
                 let link = link_to(&row, cut);
                 let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
-                // The cut is durable: what stands behind it exists no more.
-                let rest = u64::from(row.len - row.end);
-                if cut && rest > 0 {
+                // The cut is durable: what stands behind it exists no more. The block that holds its
+                // end is left alone.
+                let from = row.end.next_multiple_of(BLOCK_BYTES);
+                if cut && from < row.len {
                     let name = LogFile::Segment { ordinal: row.ordinal, generation: 0 };
-                    self.dir
-                        .open(&name.path(), Access::ReadWrite)?
-                        .release(u64::from(row.end), rest)?;
+                    let file = self.dir.open(&name.path(), Access::ReadWrite)?;
+                    file.release(u64::from(from), u64::from(row.len - from))?;
                 }
                 Ok(parts)
             }

@@ -3,7 +3,8 @@
 use super::report::IndexCheckpoint;
 use crate::error::{Error, Result};
 use crate::format::files::LogFile;
-use crate::format::frame::{Frame, WATERMARK_BYTES};
+use crate::format::frame::{BEGIN_BYTES, Frame, SEAL_BYTES, WATERMARK_BYTES};
+use crate::format::sealed::SealedFooter;
 use crate::format::segment::{HEADER_BYTES, Seed};
 use crate::index::SealedIndex;
 use crate::log::recovery::{Behind, Decision, Found, decide};
@@ -63,7 +64,7 @@ pub(super) fn examine(
     }
     let found = Found {
         end: progress.end,
-        durable_end: progress.durable_end.max(resumed.durable_end),
+        durable_end: progress.durable_end.max(resumed.durable_end).max(last.known_end),
         clean,
         sealed: progress.sealed,
         behind: match stop {
@@ -165,9 +166,14 @@ fn usable_checkpoint(
     if footer.end < HEADER_BYTES || footer.end > header.len {
         return ignored("it ends outside the segment");
     }
+    let last_event = match footer.events.checked_sub(1).map(|last| index.offset(last)) {
+        Some(Err(e)) => return ignored(&e.to_string()),
+        Some(Ok(offset)) => Some(offset),
+        None => None,
+    };
     // A checkpoint that verifies is evidence of what was durable, also where the log disagrees:
     // then it is the log that is damaged, and the scan from its end tells.
-    if !ends_with(&last.file, Seed::of(&header.salt), &index)? {
+    if !ends_with(&last.file, Seed::of(&header.salt), footer, last_event)? {
         let path = last.file.path();
         let expected = format!("a frame with the checksum {:08x}", footer.last_crc);
         return Err(Error::corrupt(path, u64::from(footer.end), expected, "none"));
@@ -176,17 +182,17 @@ fn usable_checkpoint(
     Ok((Some(index), IndexCheckpoint::Used { events }))
 }
 
-/// Whether the last frame that an index covers stands in the segment, whole.
-fn ends_with(file: &NamedFile, seed: Seed, index: &SealedIndex) -> Result<bool> {
-    let footer = &index.footer;
-    let mut starts = vec![
-        footer.end.saturating_sub(WATERMARK_BYTES),
-        footer.end.saturating_sub(crate::format::frame::BEGIN_BYTES),
-        footer.end.saturating_sub(crate::format::frame::SEAL_BYTES),
-    ];
-    if let Some(last) = footer.events.checked_sub(1) {
-        starts.extend(index.offset(last).ok());
-    }
+/// Whether the last frame that an index covers stands in the segment, whole. Its last event is in
+/// the frame at `last_event`; control frames may follow.
+fn ends_with(
+    file: &NamedFile,
+    seed: Seed,
+    footer: &SealedFooter,
+    last_event: Option<u32>,
+) -> Result<bool> {
+    let control = [WATERMARK_BYTES, BEGIN_BYTES, SEAL_BYTES];
+    let starts = control.map(|bytes| footer.end.saturating_sub(bytes)).into_iter();
+    let starts = starts.chain(last_event);
     for start in starts {
         let Some(len) = footer.end.checked_sub(start).filter(|_| start >= HEADER_BYTES) else {
             continue;

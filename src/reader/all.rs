@@ -71,9 +71,7 @@ impl IntoIterator for ReadAll {
                 Some(Position(after)) => (after.saturating_add(1), head),
                 None => (1, head),
             };
-            // A read that stops before the end of a damaged log does not meet the damage.
-            let complete = !self.backwards;
-            let damage = catalog.damage.clone().filter(|_| complete);
+            let damage = catalog.damage.clone();
             Source { segments, catalog, first, last, at: None, damage }
         });
         AllEvents { source: Some(source), backwards: self.backwards, left: self.limit }
@@ -111,7 +109,8 @@ impl Iterator for AllEvents {
         let Ok(source) = self.source.as_mut()? else {
             return self.source.take().and_then(Result::err).map(Err);
         };
-        if source.first > source.last {
+        // The end of the log is what is damaged, so backwards it is met first.
+        if source.first > source.last || (self.backwards && source.damage.is_some()) {
             let damage = source.damage.take();
             self.source = None;
             return damage.map(Err);

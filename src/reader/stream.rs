@@ -162,6 +162,11 @@ impl Iterator for StreamEvents {
 
 impl Source {
     fn next(&mut self) -> Result<Option<Event>> {
+        if self.backwards
+            && let Some(damage) = self.damage.take()
+        {
+            return Err(damage);
+        }
         loop {
             let Some(place) = self.next_place()? else {
                 return self.damage.take().map_or(Ok(None), Err);

@@ -62,7 +62,11 @@ impl Core {
         self.check_poison()?;
         if self.marked_clean {
             let ordinal = self.tail.segment().ordinal();
-            self.catalog.index.mark_dirty(ordinal).map_err(Error::not_written)?;
+            if let Err(e) = self.catalog.index.mark_dirty(ordinal) {
+                // A sync that failed is not to be trusted when it is made again.
+                self.poisoned_by(e.clone());
+                return Err(Error::not_written(e));
+            }
             self.marked_clean = false;
         }
         Ok(())

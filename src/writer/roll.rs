@@ -2,7 +2,8 @@
 
 use super::core::{Core, Next};
 use crate::error::{Error, Result};
-use crate::log::prepare::{Prepared, discard, prepare};
+use crate::format::segment::HEADER_BYTES;
+use crate::log::prepare::{Prepared, discard, prepare, prepare_beside, put_in_place};
 use crate::log::tail::{Tail, link_to};
 use crate::options::{FIRST_SEGMENT_BYTES, Preallocate};
 use crate::position::Position;
@@ -38,10 +39,20 @@ impl Preparation {
 
 impl Core {
     /// The preparation of the next segment, once the active one is half full and there is none.
-    pub(crate) fn preparation(&self) -> Option<Preparation> {
+    pub(crate) fn preparation(&mut self) -> Result<Option<Preparation>> {
         let half = self.tail.segment().header().len / 2;
         let wanted = self.tail.progress().end > half && self.lacks_next();
-        (wanted && self.check_poison().is_ok()).then(|| self.prepare_len(self.next_len()))
+        if !wanted || self.check_poison().is_err() {
+            return Ok(None);
+        }
+        self.make_begin_durable()?;
+        Ok(Some(self.prepare_len(self.next_len())))
+    }
+
+    /// A segment that is there durably behind one whose first frame is not would make that one look
+    /// damaged: only the newest may be without a first frame.
+    fn make_begin_durable(&mut self) -> Result<()> {
+        if self.tail.durable_end() <= HEADER_BYTES { self.sync().map(drop) } else { Ok(()) }
     }
 
     /// Whether upkeep would find something to do here.
@@ -61,8 +72,9 @@ impl Core {
     /// bytes fits. What was staged has been flushed.
     pub(super) fn roll(&mut self, frame_bound: usize) -> Result<()> {
         if self.tail.progress().events == 0 {
-            return self.replace_empty(frame_bound).map_err(Error::not_written);
+            return self.replace_empty(frame_bound);
         }
+        self.make_begin_durable()?;
         // Nothing of the old segment is touched before the next one is there: a full disk refuses
         // the appends that need it and does no harm.
         let prepared = self.take_prepared(frame_bound).map_err(Error::not_written)?;
@@ -86,8 +98,20 @@ impl Core {
     /// some, so no two begin at one position.
     fn replace_empty(&mut self, frame_bound: usize) -> Result<()> {
         let ordinal = self.tail.segment().ordinal();
-        let len = needed_len(frame_bound)?.max(self.tail.segment().header().len);
-        let prepared = Preparation { ordinal, ..self.prepare_len(len) }.prepare()?;
+        let len = needed_len(frame_bound).map_err(Error::not_written)?;
+        let len = len.max(self.tail.segment().header().len);
+        let Preparation { dir, store, preallocate, .. } = self.prepare_len(len);
+        let prepared = prepare_beside(&dir, store, ordinal, len, preallocate);
+        let prepared = prepared.map_err(Error::not_written)?;
+        // From here on the old file may be gone: nothing may be written to it any more.
+        self.put_in_place(prepared).map_err(|e| {
+            self.poisoned_by(e.clone());
+            Error::not_written(e)
+        })
+    }
+
+    fn put_in_place(&mut self, prepared: Prepared) -> Result<()> {
+        let prepared = put_in_place(&self.dir, prepared)?;
         let (dir, mode, link) = (&self.dir, self.settings.read_mode, *self.tail.link());
         let tail = Tail::begin(dir, mode, prepared, &link, self.last_time)?;
         self.catalog.log.replace_last(tail.segment().clone());

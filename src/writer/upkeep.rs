@@ -35,7 +35,9 @@ impl Core {
             return Ok(None);
         }
         self.sync()?;
-        self.tail.stage_watermark(self.last_time);
+        if self.tail.has_room_for_watermark() {
+            self.tail.stage_watermark(self.last_time);
+        }
         let written = self.tail.write();
         written.map_err(|e| self.poisoned_by(e))?;
         self.sync_tail()?;

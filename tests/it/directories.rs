@@ -18,8 +18,8 @@ use annals::{
 };
 
 use crate::support::{
-    Place, SMALL, all_events, child, child_path, contents, copy_tree, id, log_files, log_paths,
-    numbered, sized, skip, small_segments,
+    Place, all_events, child, child_path, contents, copy_tree, id, log_files, log_paths, numbered,
+    sized, skip, small_segments, used_segments,
 };
 
 const ANY: ExpectedVersion = ExpectedVersion::Any;
@@ -235,48 +235,51 @@ fn an_interrupted_creation_is_finished() {
     }
 }
 
-/// Stores with and without a stream directory: it vouches for the segments that it covers, so
-/// that opening need not read them.
-fn with_every_age(test: impl Fn(&Path, &[PathBuf], bool)) {
+/// Does something to a segment, the oldest to the newest, of stores with and without a stream
+/// directory: that vouches for the segments that it covers, so that opening need not read them.
+fn with_every_age(test: impl Fn(&Path, &[PathBuf], usize, bool)) {
     let place = Place::new();
     for events in [300, 1_500] {
         let good = place.other(&format!("good-{events}"));
         closed_store(&good, events);
-        let names: Vec<PathBuf> = log_paths(&good, ".seg");
-        let has_directory = contents(&good)
-            .keys()
-            .any(|path| path.file_name().unwrap().as_bytes().starts_with(b"directory-"));
-        assert_eq!(has_directory, events == 1_500);
+        let count = used_segments(&good).len();
+        let is_directory = |path: &PathBuf| path.display().to_string().contains("/directory-");
+        let has_directory = contents(&good).keys().any(is_directory);
+        assert_eq!(has_directory, count > 8);
         let copy = place.other("copy");
-        let count = names.len();
         for index in [0, 1, count / 2, count - 2, count - 1] {
             copy_tree(&good, &copy);
-            let mut segments = log_paths(&copy, ".seg");
-            segments.rotate_left(index);
-            test(&copy, &segments, has_directory && index + 9 < count);
+            // How many of the sealed segments it covers depends on when upkeep came to it.
+            let may_be_vouched_for = has_directory && index + 1 < count;
+            test(&copy, &used_segments(&copy), index, may_be_vouched_for);
             fs::remove_dir_all(&copy).unwrap();
         }
     }
 }
 
+fn name_of(segment: &Path) -> &str {
+    segment.file_name().unwrap().to_str().unwrap()
+}
+
 #[test]
 fn a_segment_is_missing() {
-    with_every_age(|store, segments, _| {
-        fs::remove_file(&segments[0]).unwrap();
+    with_every_age(|store, segments, index, _| {
+        fs::remove_file(&segments[index]).unwrap();
         let e = refused_or_cut_short(store, true);
-        let name = segments[0].file_name().unwrap().to_str().unwrap();
+        let name = name_of(&segments[index]);
         assert!(e.to_string().contains(name), "{e} does not name {name}");
     });
 }
 
 #[test]
 fn a_segment_stands_in_the_place_of_another() {
-    with_every_age(|store, segments, is_vouched_for| {
-        let (a, b) = (fs::read(&segments[0]).unwrap(), fs::read(&segments[1]).unwrap());
-        fs::write(&segments[0], &b).unwrap();
-        refused_or_cut_short(store, !is_vouched_for);
-        fs::write(&segments[1], &a).unwrap();
-        refused_or_cut_short(store, !is_vouched_for);
+    with_every_age(|store, segments, index, may_be_vouched_for| {
+        let other = (index + 1) % segments.len();
+        let (a, b) = (fs::read(&segments[index]).unwrap(), fs::read(&segments[other]).unwrap());
+        fs::write(&segments[index], &b).unwrap();
+        refused_or_cut_short(store, !may_be_vouched_for);
+        fs::write(&segments[other], &a).unwrap();
+        refused_or_cut_short(store, !may_be_vouched_for);
     });
 }
 
@@ -284,38 +287,33 @@ fn a_segment_stands_in_the_place_of_another() {
 fn a_segment_of_another_store() {
     let place = Place::new();
     closed_store(&place.path(), 1_500);
-    with_every_age(|store, segments, is_vouched_for| {
-        let theirs = place.path().join("log").join(segments[0].file_name().unwrap());
-        fs::copy(theirs, &segments[0]).unwrap();
-        refused_or_cut_short(store, !is_vouched_for);
+    with_every_age(|store, segments, index, may_be_vouched_for| {
+        let theirs = place.path().join("log").join(name_of(&segments[index]));
+        fs::copy(theirs, &segments[index]).unwrap();
+        refused_or_cut_short(store, !may_be_vouched_for);
     });
 }
 
 #[test]
 fn a_segment_is_there_twice() {
-    with_every_age(|store, segments, _| {
-        let newest = segments.iter().max().unwrap();
+    with_every_age(|store, segments, index, _| {
+        let segment = &segments[index];
         let name = |ordinal: usize, generation: u32| {
-            newest.with_file_name(format!("{ordinal:010}.{generation}.seg"))
+            segment.with_file_name(format!("{ordinal:010}.{generation}.seg"))
         };
-        let count = segments.len();
-        let ordinal_of = |path: &Path| -> usize {
-            path.file_name().unwrap().to_str().unwrap()[..10].parse().unwrap()
-        };
-        // As the segment behind the last one, and as a rewritten one of its own place.
-        for twin in [name(count + 1, 0), name(ordinal_of(&segments[0]), 1)] {
-            fs::copy(&segments[0], &twin).unwrap();
+        let prepared = name(segments.len() + 1, 0);
+        if prepared.exists() {
+            fs::remove_file(&prepared).unwrap();
+        }
+        // Behind the last one, far behind it, and as a rewritten one in its own place.
+        for twin in [prepared, name(segments.len() + 5, 0), name(index + 1, 1)] {
+            fs::copy(segment, &twin).unwrap();
             refused_or_cut_short(store, true);
             fs::remove_file(twin).unwrap();
         }
-        // Far behind, so that those between are missing.
-        let far = name(count + 5, 0);
-        fs::copy(&segments[0], &far).unwrap();
-        refused_or_cut_short(store, true);
-        fs::remove_file(far).unwrap();
         // Under a name that is none, it is nobody's business.
-        let other = segments[0].with_extension("seg.old");
-        fs::copy(&segments[0], &other).unwrap();
+        let other = segment.with_extension("seg.old");
+        fs::copy(segment, &other).unwrap();
         all_events(&small_segments().open(store).unwrap());
         assert!(other.exists());
     });
@@ -330,8 +328,8 @@ fn an_older_copy_of_the_newest_segment() {
     let old = place.killed("old");
     append(&store, 20);
     store.close().unwrap();
-    let name = log_paths(&place.path(), ".seg").pop().unwrap();
-    fs::copy(old.join("log").join(name.file_name().unwrap()), &name).unwrap();
+    let newest = used_segments(&place.path()).pop().unwrap();
+    fs::copy(old.join("log").join(name_of(&newest)), &newest).unwrap();
     refused_or_cut_short(&place.path(), true);
 }
 
@@ -435,12 +433,12 @@ fn names_that_are_not_ours_are_left_alone_and_leftovers_do_no_harm() {
 fn a_refused_open_does_not_tidy_up() {
     let place = Place::new();
     closed_store(&place.path(), 300);
-    let segments = log_paths(&place.path(), ".seg");
     fs::write(place.path().join("log/0000000001.0.idx.tmp"), "half").unwrap();
-    // Damage in the newest segment, below what was durable.
-    let newest = &segments[segments.len() - 1];
-    let mut bytes = fs::read(newest).unwrap();
-    bytes[4096 + 100] ^= 1;
+    // The end of the log, which is durable: its last frame is the one that closing has written.
+    let newest = used_segments(&place.path()).pop().unwrap();
+    let mut bytes = fs::read(&newest).unwrap();
+    let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[end] ^= 1;
     fs::write(newest, bytes).unwrap();
     refused_or_cut_short(&place.path(), true);
 }
@@ -548,10 +546,7 @@ fn a_reader_changes_no_file() {
     // A torn tail, which a writer would cut.
     let torn = place.other("torn");
     copy_tree(&killed, &torn);
-    let newest = log_paths(&torn, ".seg")
-        .into_iter()
-        .rfind(|path| fs::read(path).unwrap()[4096..].iter().any(|byte| *byte != 0))
-        .unwrap();
+    let newest = used_segments(&torn).pop().unwrap();
     let mut bytes = fs::read(&newest).unwrap();
     let end = bytes.iter().rposition(|byte| *byte != 0).unwrap();
     bytes[end - 10..=end].fill(0);

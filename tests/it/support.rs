@@ -96,7 +96,7 @@ pub(crate) fn seal_segments(store: &Store, more: u64) {
 pub(crate) fn log_files(store: &Path) -> Vec<String> {
     let mut names: Vec<String> = fs::read_dir(store.join("log"))
         .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
         .collect();
     names.sort();
     names
@@ -106,6 +106,13 @@ pub(crate) fn log_files(store: &Path) -> Vec<String> {
 pub(crate) fn log_paths(store: &Path, ending: &str) -> Vec<PathBuf> {
     let names = log_files(store).into_iter();
     names.filter(|name| name.ends_with(ending)).map(|name| store.join("log").join(name)).collect()
+}
+
+/// The segments that hold something: not one that is only prepared.
+pub(crate) fn used_segments(store: &Path) -> Vec<PathBuf> {
+    let mut segments = log_paths(store, ".seg");
+    segments.retain(|path| fs::read(path).unwrap()[4096..].iter().any(|byte| *byte != 0));
+    segments
 }
 
 /// The name of everything below a directory, with what tells one content from another.
