@@ -68,8 +68,9 @@ impl Upkeep {
         }
         if !self.in_thread {
             // What fails here is tried again behind the next commit; a failed sync has poisoned
-            // the writer, which says so itself.
-            let _ = self.step();
+            // the writer, which says so itself. One sync, or other appends could keep it at that.
+            let mut sync_is_due = true;
+            while matches!(self.shared.step(std::mem::take(&mut sync_is_due)), Ok(true)) {}
             return;
         }
         self.start();
@@ -78,6 +79,7 @@ impl Upkeep {
     }
 
     /// Does one round of whatever is due. `true` where it did something.
+    #[cfg(test)]
     pub(crate) fn step(&self) -> Result<bool> {
         self.shared.step(true)
     }

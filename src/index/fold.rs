@@ -15,8 +15,9 @@ const FOLD_SEGMENTS: usize = 8;
 /// The newest event of a stream in a segment, on its way into the directory.
 struct Newer {
     slot: DirectorySlot,
-    /// The segment before it that holds the stream.
+    /// The segment before it that holds the stream, and the stream's last version there.
     previous: u32,
+    previous_version: u64,
     /// The ordinal of the event.
     last: u32,
 }
@@ -81,7 +82,8 @@ impl Index {
                 let last = sealed.events(&part, &(last..=last))?.first().copied().unwrap_or(0);
                 let slot =
                     DirectorySlot { hash, segment: row.ordinal, frame: sealed.offset(last)? };
-                entries.push(Newer { slot, previous: part.previous, last });
+                let (previous, previous_version) = (part.previous, part.first_version.saturating_sub(1));
+                entries.push(Newer { slot, previous, previous_version, last });
             }
         }
         entries.sort_unstable_by_key(|entry| entry.slot);
@@ -112,7 +114,8 @@ impl Index {
     /// Puts a stream's newer event in the place of its older one, among the slots of one hash.
     ///
     /// The chain tells which slot is the stream's: the one in the segment that the entry names as
-    /// the one before. Names decide where two streams of one hash are both in that segment.
+    /// the one before. Where two streams of one hash are both in that segment, names decide, and
+    /// versions do: the last frame of one may also hold earlier events of the other.
     fn merge(&self, slots: &mut Vec<DirectorySlot>, start: usize, entry: &Newer) -> Result<()> {
         let same = slots.get(start..).unwrap_or_default();
         let in_previous = |slot: &&DirectorySlot| slot.segment == entry.previous;
@@ -132,7 +135,8 @@ impl Index {
             let mut mine = Vec::new();
             for index in candidates {
                 if let Some(slot) = slots.get(index)
-                    && frames.last_of_stream(slot.segment, slot.frame, &name)?.is_some()
+                    && let last = frames.last_of_stream(slot.segment, slot.frame, &name)?
+                    && last.is_some_and(|(version, _)| version.0 == entry.previous_version)
                 {
                     mine.push(index);
                 }

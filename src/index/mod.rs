@@ -318,13 +318,17 @@ impl Index {
         let Some(directory) = tiers.directory.as_ref().filter(|_| before > covered) else {
             return Ok(None);
         };
+        // The last frame of another stream of the hash may hold earlier events of this one.
+        let mut head: Option<Head> = None;
         for slot in directory.find(hash)? {
             let last = self.context.frames.last_of_stream(slot.segment, slot.frame, name)?;
-            if let Some((version, _)) = last {
-                return Ok(Some(Head { version, segment: slot.segment }));
+            if let Some((version, _)) = last
+                && head.is_none_or(|head| head.version < version)
+            {
+                head = Some(Head { version, segment: slot.segment });
             }
         }
-        Ok(None)
+        Ok(head)
     }
 
     fn segment(&self, ordinal: u32) -> Result<Arc<SegmentIndex>> {

@@ -206,6 +206,21 @@ impl<'a> Scanner<'a> {
         Ok(true)
     }
 
+    /// The end of the last byte from an offset on that is not zero; the offset where all are.
+    pub(crate) fn used_end(&mut self, from: u32) -> Result<u32> {
+        let (mut offset, mut end) = (from, from);
+        while offset < self.len {
+            let window = self.at(offset, 1)?;
+            let used = window.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+            let len = window.len();
+            if used > 0 {
+                end = offset.saturating_add(u32::try_from(used).unwrap_or(u32::MAX));
+            }
+            offset = offset.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
+        }
+        Ok(end)
+    }
+
     /// Bytes from an offset on: at least `need`, fewer only where the segment ends.
     fn at(&mut self, offset: u32, need: usize) -> Result<&[u8]> {
         let need = need.min((self.len - offset) as usize);

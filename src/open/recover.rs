@@ -57,8 +57,8 @@ pub(super) fn examine(
     let mut bytes_behind = 0;
     if !clean {
         (progress, stop) = on_the_medium(&last.file, seed, len, resumed, (progress, stop))?;
-        if !scanner.is_zero_from(progress.end)? {
-            bytes_behind = u64::from(len - progress.end);
+        bytes_behind = u64::from(scanner.used_end(progress.end)? - progress.end);
+        if bytes_behind > 0 {
             later = best_later(&mut scanner, progress.end)?;
         }
     }

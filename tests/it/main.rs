@@ -1,12 +1,20 @@
 //! The store from outside, one module for each subject.
 
-#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::pedantic,
+    clippy::big_endian_bytes,
+    missing_docs,
+    reason = "tests fail by panicking, and write numbers as they come"
+)]
 
 mod append;
 mod collisions;
 mod damage;
 mod directories;
 mod idempotency;
+mod lifecycle;
 mod limits;
 mod reopen;
 mod support;
