@@ -82,8 +82,8 @@ impl Index {
                 let last = sealed.events(&part, &(last..=last))?.first().copied().unwrap_or(0);
                 let slot =
                     DirectorySlot { hash, segment: row.ordinal, frame: sealed.offset(last)? };
-                let (previous, previous_version) = (part.previous, part.first_version.saturating_sub(1));
-                entries.push(Newer { slot, previous, previous_version, last });
+                let previous_version = part.first_version.saturating_sub(1);
+                entries.push(Newer { slot, previous: part.previous, previous_version, last });
             }
         }
         entries.sort_unstable_by_key(|entry| entry.slot);
