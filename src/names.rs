@@ -179,8 +179,8 @@ impl EventId {
 
     /// The id that the store assigns to the event at a position, where the caller gave none: a
     /// UUID (version 8) of the position (60 bits) and a hash of it keyed with the salt of its
-    /// segment (62 bits). It is computed wherever it is needed and stored nowhere. A position that is given
-    /// again after a crash lies in another segment, so its event has another id.
+    /// segment (62 bits). It is computed wherever it is needed and stored nowhere. A position that
+    /// is given again after a crash lies in another segment, so its event has another id.
     pub(crate) fn assigned(position: Position, salt: &[u8; 16]) -> Self {
         let hash = SipHasher13::new_with_key(salt).hash(&le_bytes(position.0.cast_signed()));
         let high = (position.0 >> 12) << 16 | 0x8000 | (position.0 & 0xfff);

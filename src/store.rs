@@ -393,6 +393,12 @@ impl Store {
         answers.into_iter().map(answer).collect()
     }
 
+    /// What upkeep would make ready now, for a test to do so later.
+    pub(crate) fn late_preparation(&self) -> Option<crate::writer::Preparation> {
+        let writing = self.inner.writing.as_ref()?;
+        writing.writer.core().preparation().expect("a writer without faults")
+    }
+
     /// Does one round of upkeep. `true` where there was something to do.
     pub(crate) fn keep_up(&self) -> Result<bool> {
         self.inner.writing.as_ref().map_or(Ok(false), |writing| writing.upkeep.step())

@@ -41,6 +41,18 @@ impl LogFile {
         (file.to_string() == name).then_some(file)
     }
 
+    /// Whether it is, or belongs to, this one segment.
+    pub(crate) fn is_of(self, segment: u32, its_generation: u32) -> bool {
+        match self {
+            Self::Segment { ordinal, generation }
+            | Self::SealedIndex { ordinal, generation }
+            | Self::IndexCheckpoint { ordinal, generation } => {
+                (ordinal, generation) == (segment, its_generation)
+            }
+            Self::IdRun { .. } => false,
+        }
+    }
+
     /// The name from the store's directory.
     pub(crate) fn path(self) -> String {
         format!("{LOG}/{self}")

@@ -13,7 +13,8 @@ const OFF_STORE: usize = OFF_FLAGS + 4;
 const OFF_SALT: usize = OFF_STORE + 16;
 const OFF_ORDINAL: usize = OFF_SALT + 16;
 const OFF_CRC: usize = OFF_ORDINAL + 4 + 4 + 4;
-const USED_BYTES: usize = OFF_CRC + 4;
+/// What the header takes of its page; the rest is zeros.
+pub(crate) const USED_BYTES: usize = OFF_CRC + 4;
 const _: () = assert!(USED_BYTES == 64);
 
 /// What a segment says of itself before it holds a frame.

@@ -59,6 +59,11 @@ impl SealedIndex {
         };
         let footer = SealedFooter::decode(&file.footer()?)
             .ok_or_else(|| file.corrupt(0, "the footer of an index", "other bytes"))?;
+        // A file under another's name says nothing about the segment that it is called after.
+        if !name.is_of(footer.ordinal, footer.generation) {
+            let found = format!("the one of segment {}", footer.ordinal);
+            return Err(file.corrupt(0, "the index that its name says", &found));
+        }
         let is_checkpoint = kind == FileKind::IndexCheckpoint;
         Ok(Some(Self { file, footer, is_checkpoint }))
     }

@@ -185,8 +185,8 @@ impl<'a> Opening<'a> {
                 index.seal_last(row);
                 let link = link_to(&row, cut);
                 let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
-                // The cut is durable: what stands behind it exists no more. The block that holds its
-                // end is left alone.
+                // The cut is durable: what stands behind it exists no more. The block that holds
+                // its end is left alone.
                 let from = row.end.next_multiple_of(BLOCK_BYTES);
                 if cut && from < row.len {
                     let name = LogFile::Segment { ordinal: row.ordinal, generation: 0 };

@@ -7,7 +7,9 @@
 mod crash;
 mod faults;
 mod history;
+mod late;
 mod oracle;
+mod panics;
 mod rebuilt;
 
 use std::env;

@@ -14,5 +14,7 @@ mod upkeep;
 
 pub(crate) use self::core::{Core, Parts};
 pub(crate) use request::{Part, Request};
+#[cfg(test)]
+pub(crate) use roll::Preparation;
 pub(crate) use shell::Writer;
 pub(crate) use upkeep::covers;

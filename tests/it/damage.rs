@@ -1,5 +1,5 @@
-//! Damage on disk: the same events, or a typed refusal; never fewer without an error, never a panic,
-//! and never a file changed by an open that refused.
+//! Damage on disk: the same events, or a typed refusal; never fewer without an error, never a
+//! panic, and never a file changed by an open that refused.
 
 use std::collections::BTreeMap;
 use std::fs;

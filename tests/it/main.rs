@@ -18,4 +18,5 @@ mod lifecycle;
 mod limits;
 mod reopen;
 mod support;
+mod survey;
 mod torture;

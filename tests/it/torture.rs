@@ -302,7 +302,7 @@ fn os_with_maps_and_short_segments() {
 #[test]
 fn os_with_positional_reads_and_no_thread() {
     let options = Store::options().read_mode(ReadMode::Positional).upkeep_thread(false);
-    let options = options.segment_bytes(64 << 10).checkpoint_bytes(20 << 10);
+    let options = options.segment_bytes(64 << 10).checkpoint_bytes(1 << 10);
     torture(&options, Durability::Os, appends(300));
 }
 
