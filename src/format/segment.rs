@@ -14,8 +14,10 @@ const OFF_SALT: usize = OFF_STORE + 16;
 const OFF_ORDINAL: usize = OFF_SALT + 16;
 const OFF_CRC: usize = OFF_ORDINAL + 4 + 4 + 4;
 /// What the header takes of its page; the rest is zeros.
-pub(crate) const USED_BYTES: usize = OFF_CRC + 4;
-const _: () = assert!(USED_BYTES == 64);
+const USED_BYTES: usize = OFF_CRC + 4;
+/// The same, as offsets are counted.
+pub(crate) const USED_LEN: u32 = 64;
+const _: () = assert!(USED_BYTES == USED_LEN as usize);
 
 /// What a segment says of itself before it holds a frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

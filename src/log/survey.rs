@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile, TEMPORARY};
 use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
-use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_BYTES};
+use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
 use crate::storage::{Access, Dir, NamedFile};
 
 /// The files of `log/`, by what they are.
@@ -212,7 +212,7 @@ fn look(
             // An unfinished preparation left zeros behind the header; anything else there was a
             // log once, or another file.
             let mut behind = Scanner::new(file, Seed::of(&[0; 16]), len.max(HEADER_BYTES));
-            if is_newest && !invalid.unsupported && behind.is_zero_from(USED_BYTES as u32)? {
+            if is_newest && !invalid.unsupported && behind.is_zero_from(USED_LEN)? {
                 return Ok(Look::Unused(None));
             }
             return Err(invalid.at(file.path(), 0));

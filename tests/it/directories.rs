@@ -622,7 +622,7 @@ fn readers_that_come_and_go_do_not_disturb_a_writer() {
             scope.spawn(move || {
                 // With long appends among them, for which prepared segments are thrown away.
                 for n in 0..800 {
-                    let bytes = if n % 10 == 9 { 90_000 } else { 2_000 };
+                    let bytes = if n % 25 == 24 { 90_000 } else { 2_000 };
                     store.append("Busy-1", Version(n), [sized(bytes)]).unwrap();
                 }
                 ended.store(true, Ordering::Release);
