@@ -578,6 +578,7 @@ fn a_killed_process_keeps_what_it_was_answered() {
             }
             store.close().unwrap();
         }
-        assert!(kept > 0, "{mode}");
+        // Held writes may all be lost, however long a busy machine takes to get to them.
+        assert!(kept > 0 || mode == "interval", "{mode}");
     }
 }
