@@ -96,6 +96,13 @@ impl StoreOptions {
     /// holds something else, [`Error::Corrupt`] where what was durable is damaged (nothing is
     /// changed then), [`Error::UnsupportedFormat`] for files of a newer version,
     /// [`Error::InvalidOptions`], and [`Error::Io`].
+    ///
+    /// [`Error::Locked`]: crate::Error::Locked
+    /// [`Error::NotAStore`]: crate::Error::NotAStore
+    /// [`Error::Corrupt`]: crate::Error::Corrupt
+    /// [`Error::UnsupportedFormat`]: crate::Error::UnsupportedFormat
+    /// [`Error::InvalidOptions`]: crate::Error::InvalidOptions
+    /// [`Error::Io`]: crate::Error::Io
     pub fn open(self, path: impl AsRef<Path>) -> Result<Store> {
         self.open_in(Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
     }
@@ -106,6 +113,8 @@ impl StoreOptions {
     /// # Errors
     ///
     /// [`Error::NotFound`] where there is no store; otherwise as [`StoreOptions::open`].
+    ///
+    /// [`Error::NotFound`]: crate::Error::NotFound
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
         self.open_read_only_in(&Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
     }
@@ -115,6 +124,8 @@ impl StoreOptions {
     /// # Errors
     ///
     /// [`Error::InvalidOptions`].
+    ///
+    /// [`Error::InvalidOptions`]: crate::Error::InvalidOptions
     pub fn in_memory(mut self) -> Result<Store> {
         self.settings.upkeep_thread = false;
         self.open_in(Dir::new(Arc::new(MemoryDisk::new())))
