@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::index::Index;
+use crate::index::{Index, Stretch};
 use crate::log::segment::{FrameAt, READ_ONE};
 use crate::log::{Log, Segment};
 use crate::names::EventId;
@@ -36,7 +36,7 @@ impl Catalog {
         self.event_behind(position, &mut None)
     }
 
-    fn event_behind(&self, position: Position, last: &mut LastFrame) -> Result<Event> {
+    pub(crate) fn event_behind(&self, position: Position, last: &mut LastFrame) -> Result<Event> {
         let segment = self.log.segment_of(position).ok_or_else(|| {
             Error::corrupt("log", 0, format!("a segment with position {position}"), "none")
         })?;
@@ -77,7 +77,8 @@ impl Catalog {
             }
         }
         let hash = self.index.hasher().id(id);
-        for position in self.index.ids(hash, after)?.into_iter().filter(is_wanted) {
+        let stretch = Stretch { first: after.0 + 1, last: upto.0, backwards: false };
+        for position in self.index.keyed(hash, &stretch, usize::MAX)?.into_iter().map(Position) {
             let event = self.event_behind(position, last)?;
             if event.id() == id {
                 return Ok(Some(event));

@@ -6,7 +6,7 @@ use std::ops::Range;
 use crate::bytes::Bytes;
 #[cfg(feature = "json")]
 use crate::error::{Error, Result};
-use crate::names::{EventId, category_of};
+use crate::names::{EventId, Label, category_of};
 use crate::position::{Position, Timestamp, Version};
 
 /// The content type of JSON payloads.
@@ -152,6 +152,13 @@ impl Event {
             rest = next;
             str::from_utf8(tag).ok()
         })
+    }
+
+    /// What it can be found by beside its stream, its type and its id.
+    pub(crate) fn labels(&self) -> impl Iterator<Item = Label<'_>> {
+        let tags = self.tags().map(Label::Tag);
+        let correlation = self.correlation_id().map(Label::Correlation);
+        tags.chain(correlation).chain(self.causation_id().map(Label::Causation))
     }
 
     /// Its metadata; empty where none was given.

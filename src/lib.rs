@@ -53,7 +53,9 @@ mod open;
 mod options;
 mod place;
 mod position;
+mod query;
 mod reader;
+mod search;
 mod storage;
 mod store;
 mod sync;
@@ -71,7 +73,11 @@ pub use new_event::NewEvent;
 pub use open::{IndexCheckpoint, RecoveryReport};
 pub use options::{Durability, Limits, Preallocate, ReadMode};
 pub use position::{ExpectedVersion, Position, Timestamp, Version};
-pub use reader::{AllEvents, ReadAll, ReadStream, StreamEvents};
+pub use query::Query;
+pub use reader::{
+    AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
+};
+pub use search::Explanation;
 pub use store::{Info, Store, StoreOptions, StreamInfo};
 
 #[cfg(feature = "transfer")]

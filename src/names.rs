@@ -82,6 +82,31 @@ impl FromStr for StreamName {
     }
 }
 
+/// What an event can be found by beside its stream, its type and its id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Label<'a> {
+    Tag(&'a str),
+    Correlation(&'a str),
+    Causation(&'a str),
+}
+
+impl<'a> Label<'a> {
+    /// The number of its kind, by which equal texts of different kinds are kept apart.
+    pub(crate) const fn kind(self) -> u8 {
+        match self {
+            Self::Tag(_) => 1,
+            Self::Correlation(_) => 2,
+            Self::Causation(_) => 3,
+        }
+    }
+
+    pub(crate) const fn text(self) -> &'a str {
+        match self {
+            Self::Tag(text) | Self::Correlation(text) | Self::Causation(text) => text,
+        }
+    }
+}
+
 /// The category of a stream: the part of its name before the first `-`, or the whole name.
 ///
 /// ```
@@ -102,6 +127,11 @@ pub(crate) fn check_stream_name(name: &str) -> Result<()> {
         return Err(invalid("stream name", name, "the category before the first `-` is empty"));
     }
     Ok(())
+}
+
+/// Checks a category, or what stream names shall begin with.
+pub(crate) fn check_part_of_stream_name(part: &str) -> Result<()> {
+    check_text("stream name", part, MAX_STREAM_NAME)
 }
 
 /// Checks an event type.

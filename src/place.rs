@@ -1,7 +1,7 @@
 //! Where events are, and what the index may ask of the log to be sure of them.
 
 use crate::error::Result;
-use crate::names::EventId;
+use crate::names::{EventId, Label};
 use crate::position::{Position, Timestamp, Version};
 
 /// Where an event's bytes are: the one way in which the index tells the log what to read.
@@ -16,7 +16,7 @@ pub(crate) struct Place {
 }
 
 /// What the log says of an event, as far as the index keeps it.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct LoggedEvent<'a> {
     /// The offset of its frame.
     pub(crate) frame: u32,
@@ -26,6 +26,7 @@ pub(crate) struct LoggedEvent<'a> {
     pub(crate) created_at: Timestamp,
     /// Its id, where the caller gave one.
     pub(crate) id: Option<EventId>,
+    pub(crate) labels: Vec<Label<'a>>,
 }
 
 /// The log, as the index sees it: hashes propose, names in frames decide, and whatever the index

@@ -2,6 +2,7 @@
 
 mod info;
 mod options;
+mod reads;
 
 use std::path::Path;
 
@@ -11,14 +12,12 @@ pub use options::StoreOptions;
 use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
-use crate::event::{Appended, Event};
+use crate::event::Appended;
 use crate::format::store::StoreHeader;
-use crate::names::{EventId, check_stream_name};
 use crate::new_event::NewEvent;
 use crate::open::{Locks, Opened, RecoveryReport};
 use crate::options::{Durability, Limits, Settings};
 use crate::position::{ExpectedVersion, Position};
-use crate::reader::{ReadAll, ReadStream};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
 use crate::writer::{Part, Request, Writer};
@@ -141,59 +140,6 @@ impl Store {
     /// ```
     pub fn batch(&self) -> Batch {
         Batch::new(self.clone())
-    }
-
-    /// Reads a stream. See [`ReadStream`].
-    pub fn read_stream(&self, stream: impl AsRef<str>) -> ReadStream {
-        ReadStream::new(self.readable(), stream.as_ref())
-    }
-
-    /// Reads all events in global order. See [`ReadAll`].
-    pub fn read_all(&self) -> ReadAll {
-        ReadAll::new(self.readable())
-    }
-
-    /// The event at a position; `None` where nothing is visible there.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
-    pub fn event(&self, position: Position) -> Result<Option<Event>> {
-        let catalog = self.readable()?;
-        if position == Position::START || position > catalog.watermark.visible() {
-            return catalog.nothing();
-        }
-        catalog.event(position).map(Some)
-    }
-
-    /// The event with an id, given or assigned; `None` where no visible event has it.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
-    pub fn event_by_id(&self, id: impl Into<EventId>) -> Result<Option<Event>> {
-        let catalog = self.readable()?;
-        let upto = catalog.watermark.visible();
-        match catalog.event_by_id(id.into(), Position::START, upto, &mut None)? {
-            Some(event) => Ok(Some(event)),
-            None => catalog.nothing(),
-        }
-    }
-
-    /// A stream as it is now; `None` where it has no event.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidName`], [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
-    pub fn stream(&self, stream: impl AsRef<str>) -> Result<Option<StreamInfo>> {
-        let name = stream.as_ref();
-        check_stream_name(name)?;
-        let newest = self.read_stream(name).backwards().limit(1).into_iter().next().transpose()?;
-        Ok(newest.map(|event| StreamInfo {
-            name: name.into(),
-            version: event.version(),
-            last_position: event.position(),
-        }))
     }
 
     /// The position of the last visible event; 0 in an empty store.

@@ -14,6 +14,9 @@ pub(crate) const TRAILER_BYTES: usize = 48;
 
 const MAGIC: [u8; 8] = *b"ANNALIDX";
 
+/// The version of derived files. Those of version 1 know no labels, so they are not used.
+const DERIVED_VERSION: u16 = 2;
+
 /// What a derived file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u32)]
@@ -41,7 +44,7 @@ impl Trailer {
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(TRAILER_BYTES);
         out.put(&MAGIC);
-        out.put_u16(FORMAT_VERSION);
+        out.put_u16(DERIVED_VERSION);
         out.put_u16(FORMAT_VERSION);
         out.put_u32(0);
         out.put_u32(self.kind as u32);
@@ -66,14 +69,18 @@ impl Trailer {
         }
         let mut cursor = Cursor::at(covered, MAGIC.len());
         let mut read = || {
-            let (_version, reader, flags) = (cursor.u16()?, cursor.u16()?, cursor.u32()?);
+            let (version, reader, flags) = (cursor.u16()?, cursor.u16()?, cursor.u32()?);
             let (found_kind, clean) = (cursor.u32()?, cursor.u32()? != 0);
             let (body, footer) = (cursor.u64()?, cursor.u64()?);
             let trailer = Self { kind, body, footer, table_crc: cursor.u32()?, clean };
-            Some((reader, flags, found_kind, trailer))
+            Some((version, reader, flags, found_kind, trailer))
         };
-        let (reader, flags, found_kind, trailer) = read().ok_or_else(cut)?;
+        let (version, reader, flags, found_kind, trailer) = read().ok_or_else(cut)?;
         check_supported(reader, flags)?;
+        if version < DERIVED_VERSION {
+            let found = format!("one of version {version}");
+            return Err(Invalid::new(format!("a file of version {DERIVED_VERSION}"), found));
+        }
         if found_kind != kind as u32 {
             return Err(Invalid::new(format!("{kind:?}"), format!("kind {found_kind}")));
         }

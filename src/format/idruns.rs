@@ -1,4 +1,4 @@
-//! Sorted runs of event ids: from the hash of an id to the place of its event.
+//! Sorted runs of event ids and labels: from the hash of one to the places of its events.
 //!
 //! An entry is the hash without the bits that its bucket implies, and the event's number in the
 //! run, packed together: about 6.5 bytes. A hash only proposes a place; the event there decides.
@@ -80,8 +80,26 @@ impl IdLayout {
         entries: &std::ops::Range<usize>,
         hash: u64,
     ) -> impl Iterator<Item = u64> {
-        let wanted = kept(hash) & ((1 << self.rest_bits()) - 1);
+        let wanted = self.rest(hash);
         self.decode(bytes, entries).filter(move |(rest, _)| *rest == wanted).map(|(_, event)| event)
+    }
+
+    /// Whether an entry, from the bytes of its range, comes before those of a hash from an event
+    /// on.
+    pub(crate) fn is_before(
+        self,
+        bytes: &[u8],
+        entry: usize,
+        hash: u64,
+        event: u64,
+    ) -> Option<bool> {
+        let found = self.decode(bytes, &(entry..entry + 1)).next()?;
+        Some(found < (self.rest(hash), event))
+    }
+
+    /// What of a hash the entries of its bucket keep.
+    const fn rest(self, hash: u64) -> u64 {
+        kept(hash) & ((1 << self.rest_bits()) - 1)
     }
 
     /// Hash remainders and events of entries, from the bytes of [`IdLayout::entries_range`].

@@ -15,7 +15,7 @@ pub(crate) const ZONE_EVENTS: u32 = 1024;
 pub(crate) const POSTING_RUN: usize = 128;
 /// A term: the hash of a stream's name and where its posting list begins.
 pub(crate) const TERM_BYTES: usize = 12;
-const ZONE_BYTES: usize = 32;
+pub(crate) const ZONE_BYTES: usize = 32;
 
 /// A range of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -43,6 +43,7 @@ struct Columns {
     type_rows: Vec<NameRow>,
     category_rows: Vec<NameRow>,
     zones: Vec<Zone>,
+    /// The hashes of ids and labels, each with its event.
     ids: Vec<(u64, u64)>,
     terms: Vec<Term>,
     /// The terms of each hash.
@@ -111,8 +112,8 @@ impl Columns {
     /// A file is always the first part, so its terms have no older ones to join.
     fn add_sealed(&mut self, sealed: &SealedIndex) -> Result<()> {
         let (type_rows, category_rows) = sealed.names()?;
-        self.type_rows = type_rows;
-        self.category_rows = category_rows;
+        self.type_rows.clone_from(type_rows);
+        self.category_rows.clone_from(category_rows);
         for ordinal in 0..sealed.footer.events {
             self.offsets.push(sealed.offset(ordinal)?);
             let (event_type, category) = sealed.columns(ordinal)?;

@@ -1,9 +1,11 @@
-//! Keyed hashes of stream names and event ids. A hash proposes; the log decides.
+//! Keyed hashes of stream names, event ids and labels. A hash proposes; the log decides.
+
+use std::hash::Hasher as _;
 
 use siphasher::sip::SipHasher13;
 
 use super::live::{Indexed, UNRESOLVED};
-use crate::names::EventId;
+use crate::names::{EventId, Label};
 use crate::place::LoggedEvent;
 
 /// The hashes of one store: the key is its own and secret, so that nobody can aim at a collision.
@@ -24,7 +26,7 @@ impl Hasher {
     }
 
     /// An event of the log, as the index takes it in. The segment before is looked up later.
-    pub(crate) fn indexed<'a>(&self, event: &LoggedEvent<'a>) -> Indexed<'a> {
+    pub(crate) fn indexed<'a>(&self, event: &LoggedEvent<'a>, labels: &'a [u64]) -> Indexed<'a> {
         Indexed {
             frame: event.frame,
             stream: event.stream,
@@ -34,11 +36,25 @@ impl Hasher {
             event_type: event.event_type,
             created_at: event.created_at,
             id_hash: event.id.map(|id| self.id(id)),
+            labels,
         }
     }
 
     pub(crate) fn id(&self, id: EventId) -> u64 {
         self.sip.hash(id.as_bytes()) & u64::MAX << (64 - self.bits)
+    }
+
+    /// The hash of a label: of a byte for its kind, and its text.
+    pub(crate) fn label(&self, label: Label<'_>) -> u64 {
+        let mut sip = self.sip;
+        sip.write_u8(label.kind());
+        sip.write(label.text().as_bytes());
+        sip.finish() & u64::MAX << (64 - self.bits)
+    }
+
+    /// The hashes of an event's labels.
+    pub(crate) fn labels(&self, event: &LoggedEvent<'_>) -> Vec<u64> {
+        event.labels.iter().map(|label| self.label(*label)).collect()
     }
 }
 

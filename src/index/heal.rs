@@ -51,7 +51,7 @@ impl Index {
         let hasher = self.context.hasher;
         self.context.frames.replay(ordinal, from, end - known, &mut |event| {
             if live.end() < end {
-                live.add(&hasher.indexed(event));
+                live.add(&hasher.indexed(event, &hasher.labels(event)));
             }
             Ok(())
         })?;

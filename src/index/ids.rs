@@ -4,7 +4,10 @@
 //! Eight neighbouring segments are merged into a run, eight runs into a larger one and so on, as
 //! in a log-structured merge tree: a store of n segments has at most about 7 log8(n) of them.
 
+use std::ops::Range;
+
 use super::checked::{self, CheckedFile};
+use super::run::Run;
 use crate::error::Result;
 use crate::format::blocks::FileKind;
 use crate::format::directory::SegmentRow;
@@ -70,19 +73,16 @@ impl IdRun {
         self.footer.first_salt == first.salt && self.footer.last_salt == last.salt
     }
 
-    /// The positions of the events that may have an id.
-    pub(crate) fn find(&self, hash: u64) -> Result<Vec<u64>> {
-        if self.layout.ids == 0 {
-            return Ok(Vec::new());
-        }
-        let read =
-            |range: std::ops::Range<usize>| self.file.read(range.start as u64..range.end as u64);
-        let bucket = read(self.layout.bucket_range(hash))?;
-        let wrong = || self.file.corrupt(0, "a bucket of ids", "one outside the run");
-        let entries = self.layout.bucket_entries(&bucket).ok_or_else(wrong)?;
-        let bytes = read(self.layout.entries_range(&entries))?;
-        let events = self.layout.matches(&bytes, &entries, hash);
-        Ok(events.map(|event| self.footer.base.saturating_add(event)).collect())
+    /// The position of the first event that it covers.
+    pub(crate) const fn base(&self) -> u64 {
+        self.footer.base
+    }
+
+    /// Looks something up; the numbers of events count from the base.
+    pub(super) fn with_run<T>(&self, look_up: impl FnOnce(&Run<'_>) -> Result<T>) -> Result<T> {
+        let read = |range: Range<usize>| self.file.read(range.start as u64..range.end as u64);
+        let broken = || self.file.corrupt(0, "a bucket of ids", "one outside the run");
+        look_up(&Run { layout: self.layout, read: &read, broken: &broken })
     }
 
     /// All entries, as (kept hash, position).

@@ -1,5 +1,7 @@
 //! The index of events that are newer than any index file: in memory, exact, growing.
 
+use std::ops::Range;
+
 use hashbrown::HashTable;
 
 use crate::format::sealed::{NameRow, ZONE_EVENTS, Zone};
@@ -25,6 +27,8 @@ pub(crate) struct Indexed<'a> {
     pub(crate) created_at: Timestamp,
     /// The hash of its id, where the caller gave one.
     pub(crate) id_hash: Option<u64>,
+    /// The hashes of its labels.
+    pub(crate) labels: &'a [u64],
 }
 
 /// A stream's events in one part of a segment's index.
@@ -38,6 +42,13 @@ pub(crate) struct LiveStream {
     pub(crate) previous: u32,
     /// The ordinals of its events.
     pub(crate) events: Ordinals,
+}
+
+/// The events of a label.
+#[derive(Clone, Debug)]
+struct LiveLabel {
+    hash: u64,
+    events: Ordinals,
 }
 
 /// A growing list of ordinals; most streams have few in a segment.
@@ -115,6 +126,7 @@ pub(crate) struct LiveIndex {
     pub(crate) zones: Vec<Zone>,
     streams: HashTable<LiveStream>,
     ids: HashTable<(u64, u32)>,
+    labels: HashTable<LiveLabel>,
 }
 
 impl LiveIndex {
@@ -130,6 +142,7 @@ impl LiveIndex {
             zones: Vec::new(),
             streams: HashTable::new(),
             ids: HashTable::new(),
+            labels: HashTable::new(),
         }
     }
 
@@ -172,6 +185,34 @@ impl LiveIndex {
         if let Some(hash) = event.id_hash {
             self.ids.insert_unique(hash, (hash, ordinal), |(hash, _)| *hash);
         }
+        for hash in event.labels.iter().copied() {
+            match self.labels.find_mut(hash, |label| label.hash == hash) {
+                // Two labels of one event may share a hash.
+                Some(label) if label.events.as_slice().last() == Some(&ordinal) => {}
+                Some(label) => label.events.push(ordinal),
+                None => {
+                    let label = LiveLabel { hash, events: Ordinals::One(ordinal) };
+                    self.labels.insert_unique(hash, label, |label| label.hash);
+                }
+            }
+        }
+    }
+
+    /// The ordinals of the events of a range that have an id or a label with a hash, in order.
+    pub(crate) fn keyed(&self, hash: u64, range: &Range<u64>) -> Vec<u64> {
+        let label = self.labels.find(hash, |label| label.hash == hash);
+        let labelled = label.map_or(&[][..], |label| label.events.as_slice());
+        let at = |bound: u64| labelled.partition_point(|event| u64::from(*event) < bound);
+        let labelled = labelled.get(at(range.start)..at(range.end)).unwrap_or_default();
+        let with_id = self.ids.iter_hash(hash).filter(|(h, _)| *h == hash);
+        let with_id = with_id.map(|(_, event)| u64::from(*event));
+        let mut events: Vec<u64> = labelled.iter().map(|event| u64::from(*event)).collect();
+        let labelled = events.len();
+        events.extend(with_id.filter(|event| range.contains(event)));
+        if events.len() > labelled && events.len() > 1 {
+            events.sort_unstable();
+        }
+        events
     }
 
     pub(crate) fn stream(&self, name: &str, hash: u64) -> Option<&LiveStream> {
@@ -184,17 +225,17 @@ impl LiveIndex {
         self.offsets.get(index as usize).copied()
     }
 
-    /// The ordinals of the events whose ids have a hash.
-    pub(crate) fn ids(&self, hash: u64) -> impl Iterator<Item = u32> {
-        self.ids.iter_hash(hash).filter(move |(h, _)| *h == hash).map(|(_, ordinal)| *ordinal)
-    }
-
     pub(crate) fn all_streams(&self) -> impl Iterator<Item = &LiveStream> {
         self.streams.iter()
     }
 
+    /// The hashes of all ids and labels, each with its event.
     pub(crate) fn all_ids(&self) -> impl Iterator<Item = (u64, u32)> {
-        self.ids.iter().copied()
+        let labels = self
+            .labels
+            .iter()
+            .flat_map(|label| label.events.as_slice().iter().map(|ordinal| (label.hash, *ordinal)));
+        self.ids.iter().copied().chain(labels)
     }
 }
 
@@ -212,6 +253,7 @@ mod tests {
             event_type,
             created_at: Timestamp::from_micros(5),
             id_hash: Some(version),
+            labels: &[70, 71],
         }
     }
 
@@ -225,7 +267,9 @@ mod tests {
         assert_eq!((stream.first_version, stream.previous), (7, 3));
         assert_eq!(stream.events.as_slice(), [10, 12]);
         assert_eq!((live.offset(12), live.offset(13), live.offset(9)), (Some(100), None, None));
-        assert_eq!(live.ids(8).collect::<Vec<_>>(), [12]);
+        assert_eq!(live.keyed(8, &(0..99)), [12]);
+        assert_eq!(live.keyed(71, &(0..99)), [10, 11, 12]);
+        assert_eq!((live.keyed(71, &(11..12)), live.keyed(9, &(0..99))), (vec![11], vec![]));
         assert_eq!(live.type_names.rows[0].events, 2);
         assert_eq!((live.types, live.categories), (vec![0, 1, 0], vec![0, 1, 0]));
     }

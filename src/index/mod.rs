@@ -11,10 +11,14 @@ mod fold;
 mod hash;
 mod heal;
 mod ids;
+mod labels;
+mod listing;
 mod live;
 #[cfg(test)]
 mod rebuilt;
+mod run;
 mod save;
+mod scan;
 mod sealed;
 mod segment;
 
@@ -24,8 +28,11 @@ use std::sync::OnceLock;
 pub(crate) use directory::Directory;
 pub(crate) use hash::Hasher;
 pub(crate) use ids::IdRun;
+pub(crate) use labels::Stretch;
+pub(crate) use listing::Naming;
 pub(crate) use live::Indexed;
 pub(crate) use save::Covers;
+pub(crate) use scan::Columns;
 pub(crate) use sealed::{SealedIndex, StreamPart};
 pub(crate) use segment::SegmentIndex;
 pub(crate) use segment::Unit;
@@ -245,28 +252,6 @@ impl Index {
                 }
             }
             Ok(None)
-        })
-    }
-
-    /// The positions of the events after a position that may have an id (and of some before it).
-    pub(crate) fn ids(&self, hash: u64, after: Position) -> Result<Vec<Position>> {
-        self.healing(|| {
-            let tiers = self.tiers();
-            let mut found = Vec::new();
-            for run in tiers.runs.iter().filter(|run| run.end() > after.0 + 1) {
-                found.extend(run.find(hash)?.into_iter().map(Position));
-            }
-            for slot in tiers.without_run() {
-                let sealed = slot.row.get();
-                if sealed.is_some_and(|row| row.base + u64::from(row.events) <= after.0 + 1) {
-                    continue;
-                }
-                let index = self.segment_of(slot)?;
-                let first = u32::try_from((after.0 + 1).saturating_sub(slot.base));
-                let events = index.ids(hash, first.unwrap_or(u32::MAX))?;
-                found.extend(events.into_iter().map(|n| Position(slot.base + u64::from(n))));
-            }
-            Ok(found)
         })
     }
 

@@ -79,6 +79,11 @@ impl Index {
                         let position = slot.base + u64::from(ordinal);
                         expected.push((kept(self.hasher().id(id)), position));
                     }
+                    let position = slot.base + u64::from(ordinal);
+                    let mut labels = self.hasher().labels(event);
+                    labels.sort_unstable();
+                    labels.dedup();
+                    expected.extend(labels.into_iter().map(|hash| (kept(hash), position)));
                 });
             }
             expected.sort_unstable();

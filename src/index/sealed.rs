@@ -1,8 +1,10 @@
 //! The index of a segment in its file: sealed (`.idx`), or saved for the active one (`.part`).
 
 use std::ops::{Range, RangeInclusive};
+use std::sync::OnceLock;
 
 use super::checked::CheckedFile;
+use super::run::Run;
 use crate::error::Result;
 use crate::format::blocks::FileKind;
 use crate::format::codec::{Cursor, u32_at};
@@ -10,8 +12,8 @@ use crate::format::files::LogFile;
 use crate::format::idruns::IdLayout;
 use crate::format::packed::packed_at;
 use crate::format::sealed::{
-    NameRow, OFFSET_RUN, Posting, SealedFooter, Section, TERM_BYTES, ZONE_EVENTS, Zone, term_hash,
-    term_posting,
+    NameRow, OFFSET_RUN, Posting, SealedFooter, Section, TERM_BYTES, ZONE_BYTES, ZONE_EVENTS, Zone,
+    term_hash, term_posting,
 };
 use crate::options::ReadMode;
 use crate::place::Place;
@@ -24,6 +26,7 @@ pub(crate) struct SealedIndex {
     pub(crate) footer: SealedFooter,
     /// It is an index checkpoint, and not the file of a sealed segment.
     pub(crate) is_checkpoint: bool,
+    names: OnceLock<(Vec<NameRow>, Vec<NameRow>)>,
 }
 
 /// A stream's events in one part of a segment's index.
@@ -65,7 +68,7 @@ impl SealedIndex {
             return Err(file.corrupt(0, "the index that its name says", &found));
         }
         let is_checkpoint = kind == FileKind::IndexCheckpoint;
-        Ok(Some(Self { file, footer, is_checkpoint }))
+        Ok(Some(Self { file, footer, is_checkpoint, names: OnceLock::new() }))
     }
 
     /// Whether the store was closed in good order when it was written.
@@ -129,19 +132,12 @@ impl SealedIndex {
         })
     }
 
-    /// The ordinals of the events that may have an id.
-    pub(crate) fn ids(&self, hash: u64) -> Result<Vec<u32>> {
-        let layout = self.id_layout();
-        if layout.ids == 0 {
-            return Ok(Vec::new());
-        }
+    /// Looks something up in its run of ids and labels.
+    pub(super) fn with_run<T>(&self, look_up: impl FnOnce(&Run<'_>) -> Result<T>) -> Result<T> {
         let section = self.footer.sections.ids;
-        let wrong = || self.file.corrupt(section.at, "a bucket of ids", "one outside the run");
-        let bucket = self.part(section, layout.bucket_range(hash))?;
-        let entries = layout.bucket_entries(&bucket).ok_or_else(wrong)?;
-        let bytes = self.part(section, layout.entries_range(&entries))?;
-        let events = layout.matches(&bytes, &entries, hash);
-        Ok(events.filter_map(|event| u32::try_from(event).ok()).collect())
+        let read = |range: Range<usize>| self.part(section, range);
+        let broken = || self.file.corrupt(section.at, "a bucket of ids", "one outside the run");
+        look_up(&Run { layout: self.id_layout(), read: &read, broken: &broken })
     }
 
     /// How the ids are laid out.
@@ -156,8 +152,16 @@ impl SealedIndex {
         Ok(self.id_layout().all(&run).collect())
     }
 
-    /// Types and categories.
-    pub(crate) fn names(&self) -> Result<(Vec<NameRow>, Vec<NameRow>)> {
+    /// Types and categories, kept once they have been read: they are few.
+    pub(crate) fn names(&self) -> Result<&(Vec<NameRow>, Vec<NameRow>)> {
+        if let Some(names) = self.names.get() {
+            return Ok(names);
+        }
+        let names = self.read_names()?;
+        Ok(self.names.get_or_init(|| names))
+    }
+
+    fn read_names(&self) -> Result<(Vec<NameRow>, Vec<NameRow>)> {
         let section = self.footer.sections.names;
         let bytes = self.file.read(section.at..section.at + section.len)?;
         let mut cursor = Cursor::new(&bytes);
@@ -175,6 +179,24 @@ impl SealedIndex {
         let category = self.packed(sections.categories, self.footer.category_width, ordinal)?;
         let narrow = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
         Ok((narrow(event_type), narrow(category)))
+    }
+
+    /// The numbers of the types of some events.
+    pub(crate) fn types(&self, events: &Range<u32>) -> Result<Vec<u32>> {
+        self.numbers(self.footer.sections.types, self.footer.type_width, events)
+    }
+
+    /// The numbers of the categories of some events.
+    pub(crate) fn categories(&self, events: &Range<u32>) -> Result<Vec<u32>> {
+        self.numbers(self.footer.sections.categories, self.footer.category_width, events)
+    }
+
+    /// One zone.
+    pub(crate) fn zone(&self, index: u32) -> Result<Zone> {
+        let section = self.footer.sections.zones;
+        let start = index as usize * ZONE_BYTES;
+        let bytes = self.part(section, start..start + ZONE_BYTES)?;
+        Zone::at(&bytes, 0).ok_or_else(|| self.file.corrupt(section.at, "a zone", "other bytes"))
     }
 
     /// The zones.
@@ -292,6 +314,22 @@ impl SealedIndex {
         let bytes = self.part(section, start..end)?;
         let number = packed_at(&bytes, width, inside);
         number.ok_or_else(|| self.file.corrupt(section.at, "a number", "the column's end"))
+    }
+
+    /// Numbers of a packed column, read at once.
+    fn numbers(&self, section: Section, width: u8, events: &Range<u32>) -> Result<Vec<u32>> {
+        let width = u32::from(width);
+        // Whole units of eight numbers begin at a byte.
+        let unit = events.start as usize / 8;
+        let start = unit * width as usize;
+        let first = events.start as usize - unit * 8;
+        let behind = first + events.len();
+        let end = start + (behind * width as usize).div_ceil(8) + 8;
+        let bytes = self.part(section, start..end)?;
+        (first..behind)
+            .map(|index| packed_at(&bytes, width, index).and_then(|n| u32::try_from(n).ok()))
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.file.corrupt(section.at, "a number", "the column's end"))
     }
 
     fn part(&self, section: Section, range: Range<usize>) -> Result<std::borrow::Cow<'_, [u8]>> {

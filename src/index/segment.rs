@@ -204,20 +204,10 @@ impl SegmentIndex {
         Ok(found.into_iter().map(place).collect())
     }
 
-    /// The ordinals of the events that may have an id, in the parts that have events from an
-    /// ordinal on.
-    pub(crate) fn ids(&self, hash: u64, from: u32) -> Result<Vec<u32>> {
-        let (units, mut found) = {
-            let parts = self.parts.read();
-            (Arc::clone(&parts.units), parts.live.ids(hash).collect::<Vec<_>>())
-        };
-        for unit in units.iter().filter(|unit| unit.end() > from) {
-            match unit {
-                Unit::Sealed(sealed) => found.extend(sealed.ids(hash)?),
-                Unit::Live(live) => found.extend(live.ids(hash)),
-            }
-        }
-        Ok(found)
+    /// The units, oldest first, and what is asked of the growing part.
+    pub(crate) fn look<T>(&self, ask: impl FnOnce(&LiveIndex) -> T) -> (Arc<Vec<Unit>>, T) {
+        let parts = self.parts.read();
+        (Arc::clone(&parts.units), ask(&parts.live))
     }
 
     /// All there is, the growing part as if it had been frozen now.
@@ -245,7 +235,7 @@ impl SegmentIndex {
 
 impl Unit {
     /// The ordinal behind its last event.
-    fn end(&self) -> u32 {
+    pub(crate) fn end(&self) -> u32 {
         match self {
             Self::Sealed(sealed) => sealed.footer.events,
             Self::Live(live) => live.end(),

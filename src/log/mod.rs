@@ -63,6 +63,11 @@ impl Log {
             })
     }
 
+    /// The base position of the segment behind one; the highest number behind the last.
+    pub(crate) fn base_behind(&self, ordinal: u32) -> u64 {
+        self.segment(ordinal + 1).map_or(u64::MAX, |next| next.base())
+    }
+
     /// The segment that holds a position, which must be above 0 and visible.
     pub(crate) fn segment_of(&self, position: Position) -> Option<Arc<Segment>> {
         let segments = self.segments();
@@ -111,6 +116,7 @@ impl Frames for Log {
                     event_type: event.event_type(),
                     created_at: event.created_at(),
                     id: event.parts.id,
+                    labels: event.labels().collect(),
                 })?;
                 seen += 1;
             }

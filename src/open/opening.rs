@@ -309,7 +309,7 @@ fn replay(log: &Log, index: &Index, ordinal: u32, from: u32, events: u32) -> Res
         if active.events() >= end {
             return Ok(());
         }
-        active.add(&hasher.indexed(event));
+        active.add(&hasher.indexed(event, &hasher.labels(event)));
         Ok(())
     })
 }

@@ -6,6 +6,8 @@ use crate::event::Event;
 use crate::log::Segment;
 use crate::log::segment::{FrameAt, READ_AHEAD};
 use crate::position::Position;
+use crate::query::{Query, filters};
+use crate::search::{Explanation, Search};
 use crate::sync::Arc;
 
 /// A read of all events, in global order: a builder, and what a `for` loop takes.
@@ -29,32 +31,94 @@ use crate::sync::Arc;
 #[must_use = "a read does nothing until it is iterated"]
 pub struct ReadAll {
     catalog: Result<Arc<Catalog>>,
+    query: Query,
     after: Option<Position>,
     backwards: bool,
     limit: usize,
 }
 
 impl ReadAll {
-    pub(crate) const fn new(catalog: Result<Arc<Catalog>>) -> Self {
-        Self { catalog, after: None, backwards: false, limit: usize::MAX }
+    pub(crate) fn new(catalog: Result<Arc<Catalog>>, query: Query) -> Self {
+        Self { catalog, query, after: None, backwards: false, limit: usize::MAX }
     }
 
+    filters!();
+
     /// Only events behind a position: above it, or below it when reading backwards.
-    pub const fn after(mut self, position: Position) -> Self {
+    pub fn after(mut self, position: Position) -> Self {
         self.after = Some(position);
         self
     }
 
     /// From the newest event to the oldest.
-    pub const fn backwards(mut self) -> Self {
+    pub fn backwards(mut self) -> Self {
         self.backwards = true;
         self
     }
 
     /// At most so many events.
-    pub const fn limit(mut self, events: usize) -> Self {
+    pub fn limit(mut self, events: usize) -> Self {
         self.limit = events;
         self
+    }
+
+    /// Makes the read, and says what it cost instead of what it found.
+    ///
+    /// # Errors
+    ///
+    /// The first error of the read.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// let store = Store::in_memory()?;
+    /// for n in 1..=100 {
+    ///     let event = NewEvent::new("Counted", "").tag(format!("n:{n}"));
+    ///     store.append("Counter-1", ExpectedVersion::Any, [event])?;
+    /// }
+    /// let cost = store.read_all().tag("n:42").explain()?;
+    /// assert_eq!((cost.matched, cost.decoded), (1, 1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn explain(self) -> Result<Explanation> {
+        let limit = self.limit;
+        let (catalog, first, last) = self.bounds()?;
+        let mut search =
+            Search::new(Arc::clone(&catalog), self.query, first, last, self.backwards)?;
+        let mut left = limit;
+        while left > 0 && search.next()?.is_some() {
+            left -= 1;
+        }
+        let mut explanation = search.explanation;
+        let of = |position: u64| catalog.log.segment_of(Position(position)).map(|s| s.ordinal());
+        if let (true, Some(from), Some(to)) = (first <= last, of(first), of(last)) {
+            let all = u64::from(to - from) + 1;
+            explanation.segments_skipped = all.saturating_sub(explanation.segments_touched);
+        }
+        Ok(explanation)
+    }
+
+    /// The catalog, and the positions to read.
+    fn bounds(&self) -> Result<(Arc<Catalog>, u64, u64)> {
+        let catalog = Arc::clone(self.catalog.as_ref().map_err(Clone::clone)?);
+        let head = catalog.watermark.visible().0;
+        let (first, last) = match self.after {
+            Some(Position(after)) if self.backwards => (1, head.min(after.saturating_sub(1))),
+            Some(Position(after)) => (after.saturating_add(1), head),
+            None => (1, head),
+        };
+        Ok((catalog, first.max(self.query.excluded().0.saturating_add(1)), last))
+    }
+
+    fn source(self) -> Result<Source> {
+        let (catalog, first, last) = self.bounds()?;
+        let damage = catalog.damage.clone();
+        let way = if self.query.is_everything() {
+            let segments = catalog.log.segments();
+            Way::All(Box::new(Walk { segments, catalog, first, last, at: None }))
+        } else {
+            Way::Found(Box::new(Search::new(catalog, self.query, first, last, self.backwards)?))
+        };
+        Ok(Source { way, damage })
     }
 }
 
@@ -63,22 +127,12 @@ impl IntoIterator for ReadAll {
     type IntoIter = AllEvents;
 
     fn into_iter(self) -> AllEvents {
-        let source = self.catalog.map(|catalog| {
-            let head = catalog.watermark.visible().0;
-            let segments = catalog.log.segments();
-            let (first, last) = match self.after {
-                Some(Position(after)) if self.backwards => (1, head.min(after.saturating_sub(1))),
-                Some(Position(after)) => (after.saturating_add(1), head),
-                None => (1, head),
-            };
-            let damage = catalog.damage.clone();
-            Source { segments, catalog, first, last, at: None, damage }
-        });
-        AllEvents { source: Some(source), backwards: self.backwards, left: self.limit }
+        let (backwards, left) = (self.backwards, self.limit);
+        AllEvents { source: Some(self.source()), backwards, left }
     }
 }
 
-/// The iterator over all events. It ends with `None`, or with one error.
+/// The iterator over the events of a [`ReadAll`]. It ends with `None`, or with one error.
 #[derive(Debug)]
 pub struct AllEvents {
     source: Option<Result<Source>>,
@@ -86,9 +140,33 @@ pub struct AllEvents {
     left: usize,
 }
 
-/// What is left to read.
 #[derive(Debug)]
 struct Source {
+    way: Way,
+    damage: Option<Error>,
+}
+
+/// How the events are come by.
+#[derive(Debug)]
+enum Way {
+    All(Box<Walk>),
+    Found(Box<Search>),
+}
+
+impl Way {
+    fn next(&mut self, backwards: bool) -> Result<Option<Event>> {
+        match self {
+            Self::All(walk) if walk.first > walk.last => Ok(None),
+            Self::All(walk) if backwards => walk.read_last().map(Some),
+            Self::All(walk) => walk.read_first().map(Some),
+            Self::Found(search) => search.next(),
+        }
+    }
+}
+
+/// What is left to read.
+#[derive(Debug)]
+struct Walk {
     catalog: Arc<Catalog>,
     /// The segments as they were when the read began: they hold all that it may see.
     segments: Arc<Vec<Arc<Segment>>>,
@@ -96,7 +174,6 @@ struct Source {
     last: u64,
     /// The frame that was read last, and the place of its segment in the list.
     at: Option<(usize, FrameAt)>,
-    damage: Option<Error>,
 }
 
 impl Iterator for AllEvents {
@@ -110,23 +187,35 @@ impl Iterator for AllEvents {
             return self.source.take().and_then(Result::err).map(Err);
         };
         // The end of the log is what is damaged, so backwards it is met first.
-        if source.first > source.last || (self.backwards && source.damage.is_some()) {
-            let damage = source.damage.take();
-            self.source = None;
-            return damage.map(Err);
+        let damage = source.damage.clone().filter(|_| self.backwards);
+        let read = match damage {
+            Some(damage) => Err(damage),
+            None => source.way.next(self.backwards),
+        };
+        match read {
+            Ok(Some(event)) => {
+                self.left -= 1;
+                Some(Ok(event))
+            }
+            Ok(None) => {
+                let damage = source.damage.take();
+                self.source = None;
+                damage.map(Err)
+            }
+            Err(e) => {
+                self.source = None;
+                Some(Err(e))
+            }
         }
-        let read = if self.backwards { source.read_last() } else { source.read_first() };
-        self.left -= 1;
-        if read.is_err() {
-            self.source = None;
-        }
-        Some(read)
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
         match &self.source {
             Some(Ok(source)) => {
-                let events = (source.last + 1).saturating_sub(source.first);
+                let events = match &source.way {
+                    Way::All(walk) => (walk.last + 1).saturating_sub(walk.first),
+                    Way::Found(search) => search.left(),
+                };
                 // One more for an error at the end.
                 let events = usize::try_from(events).unwrap_or(usize::MAX).saturating_add(1);
                 (0, Some(events.min(self.left)))
@@ -137,7 +226,7 @@ impl Iterator for AllEvents {
     }
 }
 
-impl Source {
+impl Walk {
     fn read_first(&mut self) -> Result<Event> {
         let position = self.first;
         self.seek_forwards(position)?;

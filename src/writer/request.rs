@@ -9,7 +9,7 @@ use crate::format::codec::crc32;
 use crate::format::entry::put_entry;
 use crate::format::frame_writer::events_frame_bound;
 use crate::index::Head;
-use crate::names::{EventId, check_stream_name};
+use crate::names::{EventId, Label, check_stream_name};
 use crate::new_event::NewEvent;
 use crate::options::{Durability, Limits};
 use crate::position::{ExpectedVersion, Position, Timestamp};
@@ -72,6 +72,19 @@ pub(crate) struct PreparedEvent {
     pub(crate) id: Option<EventId>,
     pub(crate) event_type: String,
     pub(crate) created_at: Option<Timestamp>,
+    pub(crate) tags: Vec<String>,
+    pub(crate) correlation: Option<String>,
+    pub(crate) causation: Option<String>,
+    /// The hashes of its labels, once they are looked up.
+    pub(crate) label_hashes: Vec<u64>,
+}
+
+impl PreparedEvent {
+    fn labels(&self) -> impl Iterator<Item = Label<'_>> {
+        let tags = self.tags.iter().map(|tag| Label::Tag(tag));
+        let correlation = self.correlation.as_deref().map(Label::Correlation);
+        tags.chain(correlation).chain(self.causation.as_deref().map(Label::Causation))
+    }
 }
 
 impl Request {
@@ -148,8 +161,20 @@ impl Request {
                 let found = self.entries.len() as u64;
                 Error::limit("bytes of an append", limits.append_bytes, found)
             })?;
-            let NewEvent { event_type, created_at, .. } = event;
-            self.events.push(PreparedEvent { stream, nth, end, crc, id, event_type, created_at });
+            let NewEvent { event_type, created_at, tags, correlation, causation, .. } = event;
+            self.events.push(PreparedEvent {
+                stream,
+                nth,
+                end,
+                crc,
+                id,
+                event_type,
+                created_at,
+                tags,
+                correlation,
+                causation,
+                label_hashes: Vec::new(),
+            });
             nth += 1;
         }
         let events = first..self.events.len();
@@ -169,6 +194,10 @@ impl Request {
         for stream in &mut self.streams {
             stream.hash = catalog.index.hasher().stream(&stream.name);
             stream.head = catalog.index.head(&stream.name, stream.hash)?;
+        }
+        for event in &mut self.events {
+            let hasher = catalog.index.hasher();
+            event.label_hashes = event.labels().map(|label| hasher.label(label)).collect();
         }
         if self.events.iter().any(|event| event.id.is_some()) {
             let mut last = None;

@@ -273,6 +273,7 @@ impl Staged {
                     event_type: &event.event_type,
                     created_at: event.created_at.unwrap_or(frame.time),
                     id_hash: event.id.map(|id| hasher.id(id)),
+                    labels: &event.label_hashes,
                 })
             })
         })

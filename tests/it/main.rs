@@ -16,6 +16,7 @@ mod directories;
 mod idempotency;
 mod lifecycle;
 mod limits;
+mod query;
 mod reopen;
 mod support;
 mod survey;

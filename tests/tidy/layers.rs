@@ -23,6 +23,8 @@ const ROWS: &[(Siblings, &[&str])] = &[
     (Forbidden, &["log", "index", "state"]),
     // Log and index together, as writer and reader see them.
     (Forbidden, &["catalog"]),
+    // Finding what matches a query, for reads and for conditions.
+    (Forbidden, &["search"]),
     (Forbidden, &["writer", "reader"]),
     (Allowed, &["subscription", "open", "upkeep"]),
     (Allowed, &["store", "batch", "maintain"]),
