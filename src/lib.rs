@@ -58,6 +58,7 @@ mod reader;
 mod search;
 mod storage;
 mod store;
+mod subscription;
 mod sync;
 mod upkeep;
 mod watermark;
@@ -79,6 +80,7 @@ pub use reader::{
 };
 pub use search::Explanation;
 pub use store::{Info, Store, StoreOptions, StreamInfo};
+pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
 
 #[cfg(feature = "transfer")]
 pub mod transfer;

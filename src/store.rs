@@ -270,10 +270,12 @@ impl Inner {
     fn close(&self) -> Result<()> {
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
+            self.catalog.watermark.end(Error::Closed);
             return Ok(());
         };
         let is_first = writing.writer.close();
         self.is_closed.store(true, Ordering::Release);
+        self.catalog.watermark.end(Error::Closed);
         if !is_first {
             return Ok(());
         }

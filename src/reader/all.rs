@@ -81,7 +81,7 @@ impl ReadAll {
     /// ```
     pub fn explain(self) -> Result<Explanation> {
         let limit = self.limit;
-        let (catalog, first, last) = self.bounds()?;
+        let (catalog, first, last) = self.bounds(None)?;
         let mut search =
             Search::new(Arc::clone(&catalog), self.query, first, last, self.backwards)?;
         let mut left = limit;
@@ -97,10 +97,16 @@ impl ReadAll {
         Ok(explanation)
     }
 
+    /// The read, up to a position that is visible.
+    pub(crate) fn upto(self, head: Position) -> AllEvents {
+        let (backwards, left) = (self.backwards, self.limit);
+        AllEvents { source: Some(self.source(Some(head))), backwards, left }
+    }
+
     /// The catalog, and the positions to read.
-    fn bounds(&self) -> Result<(Arc<Catalog>, u64, u64)> {
+    fn bounds(&self, head: Option<Position>) -> Result<(Arc<Catalog>, u64, u64)> {
         let catalog = Arc::clone(self.catalog.as_ref().map_err(Clone::clone)?);
-        let head = catalog.watermark.visible().0;
+        let head = head.unwrap_or_else(|| catalog.watermark.visible()).0;
         let (first, last) = match self.after {
             Some(Position(after)) if self.backwards => (1, head.min(after.saturating_sub(1))),
             Some(Position(after)) => (after.saturating_add(1), head),
@@ -109,8 +115,8 @@ impl ReadAll {
         Ok((catalog, first.max(self.query.excluded().0.saturating_add(1)), last))
     }
 
-    fn source(self) -> Result<Source> {
-        let (catalog, first, last) = self.bounds()?;
+    fn source(self, head: Option<Position>) -> Result<Source> {
+        let (catalog, first, last) = self.bounds(head)?;
         let damage = catalog.damage.clone();
         let way = if self.query.is_everything() {
             let segments = catalog.log.segments();
@@ -128,7 +134,7 @@ impl IntoIterator for ReadAll {
 
     fn into_iter(self) -> AllEvents {
         let (backwards, left) = (self.backwards, self.limit);
-        AllEvents { source: Some(self.source()), backwards, left }
+        AllEvents { source: Some(self.source(None)), backwards, left }
     }
 }
 

@@ -8,6 +8,7 @@ use crate::names::{EventId, check_stream_name};
 use crate::position::{Position, Timestamp};
 use crate::query::Query;
 use crate::reader::{self, NameInfo, ReadAll, ReadStream, Streams};
+use crate::subscription::Subscribe;
 
 impl Store {
     /// Reads a stream. See [`ReadStream`].
@@ -79,6 +80,11 @@ impl Store {
             version: event.version(),
             last_position: event.position(),
         }))
+    }
+
+    /// Begins a subscription: history, then live. See [`Subscription`](crate::Subscription).
+    pub fn subscribe(&self) -> Subscribe {
+        Subscribe::new(self.readable())
     }
 
     /// Lists the streams. See [`Streams`].

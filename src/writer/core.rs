@@ -115,6 +115,7 @@ impl Core {
     pub(super) fn poisoned_by(&mut self, cause: Error) -> Error {
         let cause = Arc::new(cause);
         self.poison.get_or_insert_with(|| Arc::clone(&cause));
+        self.catalog.watermark.end(Error::Poisoned { cause: Arc::clone(&cause) });
         Error::Unknown { cause }
     }
 

@@ -18,6 +18,7 @@ mod lifecycle;
 mod limits;
 mod query;
 mod reopen;
+mod subscribe;
 mod support;
 mod survey;
 mod torture;

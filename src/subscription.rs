@@ -1,0 +1,310 @@
+//! Following the log: history first, then live, with nothing between them and nothing twice.
+//!
+//! A subscription is a place in the log and a query. It reads what is visible behind its place as
+//! A subscription is a place in the log and a query. It reads what is visible behind its place as any
+//! read does, and waits on the watermark where nothing is. There is no queue and no thread, so a slow
+//! consumer costs nobody anything, and there is no seam between history and live: both are the same
+//! reads of the same log.
+use std::time::{Duration, Instant};
+
+use crate::catalog::Catalog;
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::position::Position;
+use crate::query::{Query, filters};
+use crate::reader::{AllEvents, ReadAll};
+use crate::sync::{Arc, AtomicBool, Ordering};
+use crate::watermark::Woken;
+
+/// A subscription that is being described: a builder. Made by
+/// [`Store::subscribe`](crate::Store::subscribe).
+#[derive(Clone, Debug)]
+#[must_use = "a subscription does nothing until it is started"]
+pub struct Subscribe {
+    catalog: Result<Arc<Catalog>>,
+    query: Query,
+    after: Position,
+    behind_by: u64,
+}
+
+/// A read goes so many positions at a time, so that a search for rare events can be stopped and
+/// says how far it has come.
+const STRIDE: u64 = 1 << 16;
+
+/// So many events unseen make a subscription that was caught up fall behind, unless said otherwise.
+const BEHIND_BY: u64 = 1024;
+
+impl Subscribe {
+    pub(crate) fn new(catalog: Result<Arc<Catalog>>) -> Self {
+        Self { catalog, query: Query::new(), after: Position::START, behind_by: BEHIND_BY }
+    }
+
+    filters!();
+
+    /// Only events that match a query, in the place of all filters so far.
+    pub fn matching(mut self, query: Query) -> Self {
+        self.query = query;
+        self
+    }
+
+    /// Only events behind a position. From the first event on, unless said otherwise.
+    pub fn after(mut self, position: Position) -> Self {
+        self.after = position;
+        self
+    }
+
+    /// How many positions may become visible unseen before a subscription that was caught up is
+    /// said to have [fallen behind](Signal::FellBehind); 1,024 unless said otherwise.
+    pub fn fell_behind_after(mut self, positions: u64) -> Self {
+        self.behind_by = positions;
+        self
+    }
+
+    /// Starts the subscription.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::InvalidName`] and [`Error::LimitExceeded`] for a filter that no event can have,
+    /// [`Error::Closed`].
+    pub fn start(self) -> Result<Subscription> {
+        let catalog = self.catalog?;
+        self.query.check()?;
+        let position = self.after.max(self.query.excluded());
+        Ok(Subscription {
+            catalog,
+            query: self.query,
+            position,
+            reading: None,
+            stopped: Arc::new(AtomicBool::new(false)),
+            has_ended: false,
+            behind_by: self.behind_by,
+            is_caught_up: false,
+        })
+    }
+}
+
+/// Events as they come: everything that matches behind a position, in order, each once, and then
+/// what is appended, as soon as it is visible.
+///
+/// It is an iterator that blocks. It ends when it is [stopped](StopHandle::stop) (with `None`), and
+/// when nothing can come any more: with one error when the store is closed, when it is poisoned
+/// (after all that is visible), or when an event cannot be read.
+///
+/// Nothing is buffered for it and nothing waits for it: a consumer may be as slow as it likes.
+///
+/// ```
+/// use annals::{ExpectedVersion, NewEvent, Store};
+/// let store = Store::in_memory()?;
+/// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("OrderPlaced", "")])?;
+/// let mut orders = store.subscribe().category("Order").start()?;
+/// let writer = store.clone();
+/// let appending = std::thread::spawn(move || {
+///     writer.append("Cart-1", ExpectedVersion::Any, [NewEvent::new("Filled", "")])?;
+///     writer.append("Order-1", ExpectedVersion::Any, [NewEvent::new("OrderPaid", "")])
+/// });
+/// assert_eq!(orders.next().unwrap()?.event_type(), "OrderPlaced");
+/// assert_eq!(orders.next().unwrap()?.event_type(), "OrderPaid");
+/// # appending.join().unwrap()?;
+/// # Ok::<(), annals::Error>(())
+/// ```
+#[derive(Debug)]
+pub struct Subscription {
+    catalog: Arc<Catalog>,
+    query: Query,
+    /// Everything up to here was delivered, or does not match.
+    position: Position,
+    /// A read that is under way, and up to where it goes.
+    reading: Option<(AllEvents, Position)>,
+    stopped: Arc<AtomicBool>,
+    has_ended: bool,
+    behind_by: u64,
+    is_caught_up: bool,
+}
+
+/// What a subscription has to say, beside the events themselves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Signal {
+    /// An event.
+    Event(Event),
+    /// All that was visible up to this position has been delivered: what follows is live.
+    CaughtUp(Position),
+    /// The subscription was caught up, and now this is the position up to which it has seen
+    /// everything, more than [`fell_behind_after`](Subscribe::fell_behind_after) before the head.
+    FellBehind(Position),
+}
+
+/// Stops a subscription from another thread. Clones stop the same one.
+#[derive(Clone, Debug)]
+pub struct StopHandle {
+    catalog: Arc<Catalog>,
+    stopped: Arc<AtomicBool>,
+}
+
+impl StopHandle {
+    /// Stops the subscription: it delivers nothing more, and a call that waits returns.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::SeqCst);
+        self.catalog.watermark.wake();
+    }
+
+    /// Whether it was stopped.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.load(Ordering::SeqCst)
+    }
+}
+
+/// What one attempt to go on came to.
+enum Step {
+    Signal(Signal),
+    /// All that is visible has been seen.
+    Idle,
+    Stopped,
+}
+
+impl Subscription {
+    /// The next event, if there is one that is visible already.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`] and [`Error::Io`] where an event cannot be read. Where nothing is left to
+    /// deliver, [`Error::Closed`] and [`Error::Poisoned`]. The subscription has ended then.
+    pub fn try_next(&mut self) -> Result<Option<Event>> {
+        self.next_event(Some(Instant::now()))
+    }
+
+    /// The next event, waiting for it for some time. `None` where none came, or where the
+    /// subscription was stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Self::try_next).
+    pub fn next_timeout(&mut self, timeout: Duration) -> Result<Option<Event>> {
+        self.next_event(Instant::now().checked_add(timeout))
+    }
+
+    /// The next event, or that the subscription has caught up or fallen behind, waiting for it for
+    /// some time. `None` where nothing came, or where the subscription was stopped.
+    ///
+    /// # Errors
+    ///
+    /// As [`try_next`](Self::try_next).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use annals::{ExpectedVersion, NewEvent, Position, Signal, Store};
+    /// let store = Store::in_memory()?;
+    /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("OrderPlaced", "")])?;
+    /// let mut all = store.subscribe().start()?;
+    /// let wait = Duration::from_secs(1);
+    /// assert!(matches!(all.next_signal(wait)?, Some(Signal::Event(_))));
+    /// assert!(matches!(all.next_signal(wait)?, Some(Signal::CaughtUp(Position(1)))));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn next_signal(&mut self, timeout: Duration) -> Result<Option<Signal>> {
+        self.wait_for_signal(Instant::now().checked_add(timeout))
+    }
+
+    /// The position up to which everything was delivered or does not match: where to go on
+    /// [after](Subscribe::after) a restart. It moves past events that do not match, too.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// How many positions are visible that it has not seen.
+    pub fn lag(&self) -> u64 {
+        self.catalog.watermark.visible().0.saturating_sub(self.position.0)
+    }
+
+    /// What stops this subscription from another thread.
+    pub fn stop_handle(&self) -> StopHandle {
+        StopHandle { catalog: Arc::clone(&self.catalog), stopped: Arc::clone(&self.stopped) }
+    }
+
+    fn next_event(&mut self, deadline: Option<Instant>) -> Result<Option<Event>> {
+        loop {
+            match self.wait_for_signal(deadline)? {
+                Some(Signal::Event(event)) => return Ok(Some(event)),
+                Some(_) => {}
+                None => return Ok(None),
+            }
+        }
+    }
+
+    fn wait_for_signal(&mut self, deadline: Option<Instant>) -> Result<Option<Signal>> {
+        if self.has_ended {
+            return Ok(None);
+        }
+        let signal = self.go_on(deadline);
+        self.has_ended = signal.is_err();
+        signal
+    }
+
+    fn go_on(&mut self, deadline: Option<Instant>) -> Result<Option<Signal>> {
+        loop {
+            match self.step()? {
+                Step::Signal(signal) => return Ok(Some(signal)),
+                Step::Stopped => {
+                    self.has_ended = true;
+                    return Ok(None);
+                }
+                Step::Idle => {}
+            }
+            let is_off = || self.stopped.load(Ordering::SeqCst);
+            match self.catalog.watermark.wait_behind(self.position, deadline, &is_off) {
+                Woken::Moved => {}
+                Woken::TimedOut => return Ok(None),
+                Woken::Ended(why) => return Err(why),
+            }
+        }
+    }
+
+    /// Goes on as far as it goes without waiting.
+    fn step(&mut self) -> Result<Step> {
+        loop {
+            if self.stopped.load(Ordering::SeqCst) {
+                return Ok(Step::Stopped);
+            }
+            if self.catalog.watermark.is_closed() {
+                return Err(Error::Closed);
+            }
+            if let Some((events, upto)) = &mut self.reading {
+                let upto = *upto;
+                let next = events.next().transpose()?;
+                match next {
+                    Some(event) => {
+                        self.position = event.position();
+                        return Ok(Step::Signal(Signal::Event(event)));
+                    }
+                    None => {
+                        self.position = self.position.max(upto);
+                        self.reading = None;
+                    }
+                }
+            }
+            let visible = self.catalog.watermark.visible();
+            if visible <= self.position {
+                if self.is_caught_up {
+                    return Ok(Step::Idle);
+                }
+                self.is_caught_up = true;
+                return Ok(Step::Signal(Signal::CaughtUp(self.position)));
+            }
+            let read = ReadAll::new(Ok(Arc::clone(&self.catalog)), self.query.clone());
+            let upto = visible.min(Position(self.position.0.saturating_add(STRIDE)));
+            self.reading = Some((read.after(self.position).upto(upto), upto));
+            if self.is_caught_up && visible.0 - self.position.0 > self.behind_by {
+                self.is_caught_up = false;
+                return Ok(Step::Signal(Signal::FellBehind(self.position)));
+            }
+        }
+    }
+}
+
+impl Iterator for Subscription {
+    type Item = Result<Event>;
+
+    fn next(&mut self) -> Option<Result<Event>> {
+        self.next_event(None).transpose()
+    }
+}
