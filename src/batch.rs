@@ -5,8 +5,9 @@ use crate::event::Appended;
 use crate::new_event::NewEvent;
 use crate::options::Durability;
 use crate::position::ExpectedVersion;
+use crate::query::Query;
 use crate::store::Store;
-use crate::writer::Part;
+use crate::writer::{Condition, Part};
 
 /// One atomic write to any number of streams: all of it or nothing. Made by
 /// [`Store::batch`](Store::batch).
@@ -15,12 +16,13 @@ use crate::writer::Part;
 pub struct Batch {
     store: Store,
     parts: Vec<Part>,
+    conditions: Vec<Condition>,
     durability: Option<Durability>,
 }
 
 impl Batch {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, parts: Vec::new(), durability: None }
+        Self { store, parts: Vec::new(), conditions: Vec::new(), durability: None }
     }
 
     /// Adds events of a stream. A stream may come more than once; later expectations see what
@@ -44,6 +46,42 @@ impl Batch {
         self.append(stream, expected, [])
     }
 
+    /// Adds a condition: nothing may match the query, as far as it looks
+    /// ([behind a position](Query::after), mostly the last one that the decision was made on).
+    ///
+    /// This and [`require`](Self::require) are the append condition of the Dynamic Consistency
+    /// Boundary specification, and more: any number of them, beside the expectations of streams.
+    /// All are checked in the step that assigns the positions, against everything committed before;
+    /// the events of the batch itself do not count. A tag that no event has costs a look-up for each
+    /// merged run of the index, with a recent `after` mostly one in memory.
+    ///
+    /// ```
+    /// use annals::{Error, ExpectedVersion, NewEvent, Query, Store};
+    /// let store = Store::in_memory()?;
+    /// let register = |user: &str| {
+    ///     let event = NewEvent::new("Registered", "").tag("name:ann");
+    ///     store
+    ///         .batch()
+    ///         .append(user, ExpectedVersion::NoStream, [event])
+    ///         .unless(Query::new().event_type("Registered").tag("name:ann"))
+    ///         .commit()
+    /// };
+    /// register("User-1")?;
+    /// let Err(Error::ConditionFailed(failed)) = register("User-2") else { panic!() };
+    /// assert_eq!(failed.position.unwrap().0, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn unless(mut self, query: Query) -> Self {
+        self.conditions.push(Condition { query, requires: false });
+        self
+    }
+
+    /// Adds a condition: something must match the query. See [`unless`](Self::unless).
+    pub fn require(mut self, query: Query) -> Self {
+        self.conditions.push(Condition { query, requires: true });
+        self
+    }
+
     /// Asks for more than the store's own durability. Less than that is not possible, and asking
     /// for it changes nothing.
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -55,9 +93,11 @@ impl Batch {
     ///
     /// # Errors
     ///
-    /// As [`Store::append`](Store::append); [`Error::EmptyAppend`](crate::Error::EmptyAppend)
-    /// where no part has events.
+    /// As [`Store::append`](Store::append);
+    /// [`Error::ConditionFailed`](crate::Error::ConditionFailed) where all expectations hold and a
+    /// condition does not; [`Error::EmptyAppend`](crate::Error::EmptyAppend) where no part has
+    /// events.
     pub fn commit(self) -> Result<Vec<Appended>> {
-        self.store.commit(self.parts, self.durability)
+        self.store.commit(self.parts, self.conditions, self.durability)
     }
 }

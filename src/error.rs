@@ -22,6 +22,8 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 pub enum Error {
     /// An expectation did not hold. Nothing was written.
     Conflict(Conflict),
+    /// A condition of a batch did not hold. Nothing was written.
+    ConditionFailed(FailedCondition),
     /// Event ids of an append are in use in a way that is not a retry. Nothing was written.
     IdConflict(IdConflict),
     /// A name breaks a rule. Nothing was written.
@@ -134,9 +136,10 @@ pub enum Error {
 }
 
 impl Error {
-    /// An expectation or an id did not allow the append: read what is there and decide again.
+    /// An expectation, a condition or an id did not allow the append: read what is there and decide
+    /// again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::IdConflict(_))
+        matches!(self, Self::Conflict(_) | Self::ConditionFailed(_) | Self::IdConflict(_))
     }
 
     /// Nothing was written, or the same event ids make a second attempt harmless: the same call
@@ -192,6 +195,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Conflict(conflict) => conflict.fmt(f),
+            Self::ConditionFailed(failed) => failed.fmt(f),
             Self::IdConflict(conflict) => conflict.fmt(f),
             Self::InvalidName { what, name, why } => write!(f, "invalid {what} \"{name}\": {why}"),
             Self::LimitExceeded { what, limit, found } => {
@@ -272,6 +276,34 @@ impl fmt::Display for Conflict {
             self.expected,
             self.actual
         )
+    }
+}
+
+/// A condition of a batch that did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct FailedCondition {
+    /// Which condition of the batch, counted from 0 in the order in which they were added.
+    pub condition: usize,
+    /// Whether something had to match ([`require`](crate::Batch::require)), or nothing was allowed
+    /// to ([`unless`](crate::Batch::unless)).
+    pub required: bool,
+    /// The newest event that matches, where none was allowed to: read what came after the one you
+    /// knew to learn what was missed.
+    pub position: Option<Position>,
+}
+
+impl fmt::Display for FailedCondition {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let number = self.condition + 1;
+        match self.position {
+            Some(position) => write!(
+                f,
+                "condition {number} of the batch does not hold: the event at position {position} \
+                 matches"
+            ),
+            None => write!(f, "condition {number} of the batch does not hold: no event matches"),
+        }
     }
 }
 

@@ -65,7 +65,7 @@ mod watermark;
 mod writer;
 
 pub use batch::Batch;
-pub use error::{Conflict, Error, IdConflict, Result};
+pub use error::{Conflict, Error, FailedCondition, IdConflict, Result};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,

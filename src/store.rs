@@ -20,7 +20,7 @@ use crate::options::{Durability, Limits, Settings};
 use crate::position::{ExpectedVersion, Position};
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
-use crate::writer::{Part, Request, Writer};
+use crate::writer::{Condition, Part, Request, Writer};
 
 /// An event store: one directory, one writing process.
 ///
@@ -120,7 +120,7 @@ impl Store {
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        let done = self.commit(vec![part], None)?;
+        let done = self.commit(vec![part], Vec::new(), None)?;
         done.last().copied().ok_or(Error::EmptyAppend)
     }
 
@@ -222,10 +222,12 @@ impl Store {
     pub(crate) fn commit(
         &self,
         parts: Vec<Part>,
+        conditions: Vec<Condition>,
         durability: Option<Durability>,
     ) -> Result<Vec<Appended>> {
         let writing = self.writing()?;
-        let mut request = Request::prepare(parts, durability, &self.inner.limits)?;
+        let limits = &self.inner.limits;
+        let mut request = Request::prepare(parts, conditions, durability, limits)?;
         if writing.writer.is_closed() {
             return Err(Error::Closed);
         }
@@ -317,7 +319,7 @@ impl Store {
     /// behind it. Requests that are refused before they would queue are answered at once.
     pub(crate) fn commit_group(&self, group: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
         let prepare = |parts| {
-            let mut request = Request::prepare(parts, None, &self.inner.limits)?;
+            let mut request = Request::prepare(parts, Vec::new(), None, &self.inner.limits)?;
             request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
             Ok(request)
         };

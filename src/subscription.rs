@@ -1,10 +1,10 @@
 //! Following the log: history first, then live, with nothing between them and nothing twice.
 //!
 //! A subscription is a place in the log and a query. It reads what is visible behind its place as
-//! A subscription is a place in the log and a query. It reads what is visible behind its place as any
-//! read does, and waits on the watermark where nothing is. There is no queue and no thread, so a slow
-//! consumer costs nobody anything, and there is no seam between history and live: both are the same
-//! reads of the same log.
+//! any read does, and waits on the watermark where nothing is. There is no queue and no thread, so
+//! a slow consumer costs nobody anything, and there is no seam between history and live: both are
+//! the same reads of the same log.
+
 use std::time::{Duration, Instant};
 
 use crate::catalog::Catalog;

@@ -33,6 +33,9 @@ impl Run<'_> {
             Some(more) if backwards => entries.start + more..entries.end,
             Some(_) => entries.start..entries.start + limit,
         };
+        if entries.is_empty() {
+            return Ok(Vec::new());
+        }
         let bytes = (self.read)(self.layout.entries_range(&entries))?;
         let mut events: Vec<u64> = self.layout.matches(&bytes, &entries, hash).collect();
         if events.len() != entries.len() {
@@ -94,5 +97,63 @@ impl Run<'_> {
             }
         }
         Ok(low)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::idruns::{kept, put_run};
+
+    /// The run of some (hash, event) pairs, looked up in.
+    fn with<T>(pairs: &[(u64, u64)], events: u64, ask: impl FnOnce(&Run<'_>) -> T) -> T {
+        let layout = IdLayout::new(pairs.len() as u64, events);
+        let mut entries: Vec<_> = pairs.iter().map(|(hash, event)| (kept(*hash), *event)).collect();
+        entries.sort_unstable();
+        let mut bytes = Vec::new();
+        if !entries.is_empty() {
+            put_run(&mut bytes, layout, &entries);
+        }
+        let broken = || Error::corrupt("run", 0, "bytes inside the run", "its end");
+        let read = |range: Range<usize>| {
+            bytes.get(range).map(|bytes| Cow::Owned(bytes.to_vec())).ok_or_else(broken)
+        };
+        ask(&Run { layout, read: &read, broken: &broken })
+    }
+
+    #[test]
+    fn a_run_without_entries_is_not_read() {
+        with(&[], 10, |run| {
+            assert!(run.events(7, &(0..10), 5, false).unwrap().is_empty());
+            assert_eq!(run.count(7, &(0..10)).unwrap(), 0);
+        });
+    }
+
+    #[test]
+    fn every_stretch_of_few_and_of_many_events_is_found_from_both_ends() {
+        let rare = 0x1234_5678_9abc_def0;
+        let frequent = rare ^ 1 << 63;
+        // A neighbour in the same bucket, which differs in the lowest bit that is kept.
+        let neighbour = frequent ^ 1 << 18;
+        let mut pairs: Vec<(u64, u64)> = (0..500).map(|n| (frequent, n * 2)).collect();
+        pairs.extend((0..3).map(|n| (rare, n * 300 + 1)));
+        pairs.extend((0..90).map(|n| (neighbour, n * 11)));
+        with(&pairs, 1000, |run| {
+            for hash in [rare, frequent, neighbour, 99] {
+                let all: Vec<u64> =
+                    (0..1000).filter(|event| pairs.contains(&(hash, *event))).collect();
+                for range in [0..1000, 0..0, 1..2, 13..700, 998..1000, 999..1000] {
+                    let inside: Vec<u64> =
+                        all.iter().copied().filter(|event| range.contains(event)).collect();
+                    assert_eq!(run.count(hash, &range).unwrap(), inside.len());
+                    for limit in [1, 2, 100, usize::MAX] {
+                        let forwards: Vec<u64> = inside.iter().copied().take(limit).collect();
+                        assert_eq!(run.events(hash, &range, limit, false).unwrap(), forwards);
+                        let back: Vec<u64> = inside.iter().rev().copied().take(limit).collect();
+                        assert_eq!(run.events(hash, &range, limit, true).unwrap(), back);
+                    }
+                }
+            }
+        });
     }
 }

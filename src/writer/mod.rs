@@ -4,7 +4,9 @@
 //! threads and locks; [`shell`] is the thin leader/follower around it.
 
 mod commit;
+mod conditions;
 mod core;
+mod facts;
 mod ids;
 mod request;
 mod roll;
@@ -13,6 +15,7 @@ mod stage;
 mod upkeep;
 
 pub(crate) use self::core::{Core, Parts};
+pub(crate) use conditions::Condition;
 pub(crate) use request::{Part, Request};
 #[cfg(test)]
 pub(crate) use roll::Preparation;

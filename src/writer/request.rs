@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use super::conditions::{Condition, PreparedCondition};
 use crate::catalog::Catalog;
 use crate::error::{Error, IdConflict, Result};
 use crate::event::Event;
@@ -13,6 +14,7 @@ use crate::names::{EventId, Label, check_stream_name};
 use crate::new_event::NewEvent;
 use crate::options::{Durability, Limits};
 use crate::position::{ExpectedVersion, Position, Timestamp};
+use crate::sync::Arc;
 
 /// One append of a batch: a stream, what is expected of it, and its events (none to check only).
 #[derive(Debug)]
@@ -36,6 +38,8 @@ pub(crate) struct Request {
     pub(crate) frame_bound: usize,
     /// What the caller asks for beyond the store's own mode.
     pub(crate) durability: Option<Durability>,
+    /// What must hold of other events.
+    pub(crate) conditions: Vec<PreparedCondition>,
     /// Everything up to here was looked at when the streams and ids were looked up.
     pub(crate) looked_up_to: Position,
     /// The stored events that have the ids of this request, as far as there were any.
@@ -91,6 +95,7 @@ impl Request {
     /// Checks and encodes, without looking anything up.
     pub(crate) fn prepare(
         parts: Vec<Part>,
+        conditions: Vec<Condition>,
         durability: Option<Durability>,
         limits: &Limits,
     ) -> Result<Self> {
@@ -101,6 +106,7 @@ impl Request {
         if count as u64 > limits.append_events {
             return Err(Error::limit("events of an append", limits.append_events, count as u64));
         }
+        conditions.iter().try_for_each(|condition| condition.query.check())?;
         let mut request = Self {
             streams: Vec::with_capacity(parts.len()),
             parts: Vec::with_capacity(parts.len()),
@@ -108,6 +114,7 @@ impl Request {
             entries: Vec::new(),
             frame_bound: 0,
             durability,
+            conditions: conditions.into_iter().map(PreparedCondition::new).collect(),
             looked_up_to: Position::START,
             stored: Vec::new(),
         };
@@ -187,13 +194,16 @@ impl Request {
     }
 
     /// Looks up streams and ids, so that the leader need not.
-    pub(crate) fn look_up(&mut self, catalog: &Catalog) -> Result<()> {
+    pub(crate) fn look_up(&mut self, catalog: &Arc<Catalog>) -> Result<()> {
         // What is visible is indexed, so whatever the look-ups miss comes after this position.
         let upto = catalog.watermark.visible();
         self.looked_up_to = upto;
         for stream in &mut self.streams {
             stream.hash = catalog.index.hasher().stream(&stream.name);
             stream.head = catalog.index.head(&stream.name, stream.hash)?;
+        }
+        for condition in &mut self.conditions {
+            condition.look_up(catalog, upto)?;
         }
         for event in &mut self.events {
             let hasher = catalog.index.hasher();

@@ -3,15 +3,17 @@
 use std::collections::HashMap;
 
 use super::core::Core;
+use super::facts::StagedEvent;
 use super::ids::{Content, Holder, compare};
 use super::request::Request;
-use crate::error::{Conflict, Error, Result};
+use crate::error::{Conflict, Error, FailedCondition, Result};
 use crate::event::{Appended, Event};
 use crate::format::frame_writer::{FrameEvent, FrameStream};
 use crate::index::{Hasher, Head, Indexed};
 use crate::names::EventId;
 use crate::options::Durability;
 use crate::position::{ExpectedVersion, Position, Timestamp, Version};
+use crate::query::Query;
 
 /// The answer to a request, and what it depends on.
 #[derive(Debug)]
@@ -91,6 +93,14 @@ impl Core {
             }
             *version = version.saturating_add(part.events.len() as u64);
         }
+        match self.failed_condition(group, request, staged) {
+            Ok(None) => {}
+            Ok(Some((failed, rests))) => {
+                let verdict = if rests { Verdict::Resting } else { Verdict::Answer };
+                return Ok(verdict(Err(Error::ConditionFailed(failed))));
+            }
+            Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
+        }
         if !self.tail.fits(request.frame_bound) {
             return Err(Full);
         }
@@ -100,6 +110,29 @@ impl Core {
         }
         let before = heads.iter().map(|(head, _)| (head.version.0, head.segment)).collect();
         Ok(Verdict::Staged(self.number(request, index, before, staged)))
+    }
+
+    /// The first condition that does not hold, and whether that rests on staged events.
+    fn failed_condition(
+        &self,
+        group: &[Request],
+        request: &Request,
+        staged: &Staged,
+    ) -> Result<Option<(FailedCondition, bool)>> {
+        let visible = self.catalog.watermark.visible();
+        for (condition, prepared) in request.conditions.iter().enumerate() {
+            let required = prepared.condition.requires;
+            let in_group = staged.newest_match(group, &prepared.condition.query);
+            let position = match in_group {
+                Some(position) => Some(position),
+                None => prepared.newest(&self.catalog, request.looked_up_to, visible)?,
+            };
+            if position.is_some() != required {
+                let failed = FailedCondition { condition, required, position };
+                return Ok(Some((failed, in_group.is_some())));
+            }
+        }
+        Ok(None)
     }
 
     /// Gives a request its place: numbers its events and stages its frame.
@@ -234,6 +267,22 @@ impl Staged {
         self.wants_sync |= sync;
         self.wants_write |= write;
         write
+    }
+
+    /// The newest staged event that matches a query.
+    pub(super) fn newest_match(&self, group: &[Request], query: &Query) -> Option<Position> {
+        self.frames.iter().rev().find_map(|frame| {
+            let request = group.get(frame.request)?;
+            let position = |index: usize| Position(frame.first_position + index as u64);
+            let events = request.events.iter().enumerate().rev();
+            let mut events = events.filter(|(index, _)| position(*index) > query.excluded());
+            let found = events.find(|(_, event)| {
+                let stream = request.streams.get(event.stream);
+                let stream = stream.map_or("", |stream| stream.name.as_str());
+                query.admits(&StagedEvent { stream, event, time: frame.time })
+            });
+            found.map(|(index, _)| position(index))
+        })
     }
 
     /// The staged event that has an id.

@@ -11,6 +11,7 @@
 
 mod append;
 mod collisions;
+mod conditions;
 mod damage;
 mod directories;
 mod idempotency;
