@@ -52,7 +52,7 @@ impl Batch {
     /// This and [`require`](Self::require) are the append condition of the Dynamic Consistency
     /// Boundary specification, and more: any number of them, beside the expectations of streams.
     /// All are checked in the step that assigns the positions, against everything committed before;
-    /// the events of the batch itself do not count. A tag that no event has costs a look-up for each
+    /// the events of the batch itself do not count. A tag that no event has costs a look-up per
     /// merged run of the index, with a recent `after` mostly one in memory.
     ///
     /// ```

@@ -298,15 +298,66 @@ fn cat_chooses_events() {
 }
 
 #[test]
+fn cat_and_explain_take_every_filter() {
+    let desk = Desk::new();
+    let lines = (1..=40)
+        .map(|n| {
+            json!({
+                "stream_id": format!("Order-{}", n % 4), "event_type": "Counted",
+                "created_at": format!("2026-01-{:02}T00:00:00Z", n % 28 + 1),
+                "data": {}, "tags": [format!("n:{n}"), format!("mod:{}", n % 5)],
+                "metadata": {"correlation_id": format!("c{}", n % 8), "causation_id": "start"},
+            })
+            .to_string()
+        })
+        .collect::<Vec<_>>()
+        .join("\n");
+    desk.run_with(&["import", "-"], &lines).ok();
+    let positions = |args: &[&str]| -> Vec<u64> {
+        let done = desk.run(&[&["cat", "--json"], args].concat()).ok();
+        done.json().iter().map(|event| event["global_position"].as_u64().unwrap()).collect()
+    };
+    let every = |step: usize, first: u64| (first..=40).step_by(step).collect::<Vec<u64>>();
+    assert_eq!(positions(&["--tag", "n:7"]), [7]);
+    assert_eq!(positions(&["--tag", "mod:0"]), every(5, 5));
+    assert_eq!(positions(&["--tag", "mod:0", "--tag", "n:15"]), [15]);
+    assert_eq!(positions(&["--correlation", "c1"]), every(8, 1));
+    assert_eq!(positions(&["--causation", "start", "--limit", "1", "--backwards"]), [40]);
+    assert_eq!(positions(&["--prefix", "Order-3"]), every(4, 3));
+    assert_eq!(positions(&["--stream", "Order-3", "--tag", "mod:0"]), [15, 35]);
+    let time = ["--since", "2026-01-10T00:00:00Z", "--until", "2026-01-12T00:00:00Z"];
+    assert_eq!(positions(&time), [9, 10, 37, 38]);
+    desk.run(&["cat", "--since", "yesterday"]).fails(2, "expected a time");
+    desk.run(&["cat", "--tag", ""]).fails(2, "invalid tag");
+    let cost = &desk.run(&["explain", "--json", "--tag", "n:7"]).ok().json()[0];
+    assert_eq!((&cost["matched"], &cost["decoded"]), (&json!(1), &json!(1)));
+    assert!(desk.run(&["explain", "--tag", "none"]).ok().out().contains("decoded\t0"));
+}
+
+#[test]
 fn lists_and_numbers_have_the_documented_json() {
     let desk = filled();
     assert_eq!(desk.run(&["streams"]).ok().out(), "1\tCart-1\n2\tOrder-1\n1\tOrder-2\n");
     assert_eq!(
         desk.run(&["streams", "--json", "--category", "Order"]).ok().json(),
         [
-            json!({"stream_id": "Order-1", "category": "Order", "events": 2, "last_position": 4}),
-            json!({"stream_id": "Order-2", "category": "Order", "events": 1, "last_position": 2}),
+            json!({
+                "stream_id": "Order-1", "category": "Order", "events": 2,
+                "first_position": 1, "last_position": 4,
+            }),
+            json!({
+                "stream_id": "Order-2", "category": "Order", "events": 1,
+                "first_position": 2, "last_position": 2,
+            }),
         ]
+    );
+    assert_eq!(desk.run(&["streams", "--prefix", "Cart"]).ok().out(), "1\tCart-1\n");
+    assert_eq!(desk.run(&["categories"]).ok().out(), "1\tCart\n3\tOrder\n");
+    assert_eq!(
+        desk.run(&["types", "--json"]).ok().json()[1],
+        json!({
+            "event_type": "OrderPaid", "events": 1, "first_position": 4, "last_position": 4,
+        })
     );
     let info = &desk.run(&["info", "--json"]).ok().json()[0];
     for (key, value) in [("events", 4), ("streams", 3), ("first_position", 1), ("last_position", 4)]

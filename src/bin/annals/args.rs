@@ -3,7 +3,8 @@
 use std::num::NonZeroU16;
 use std::path::PathBuf;
 
-use annals::{EventId, ExpectedVersion, Version};
+use annals::transfer::parse_time;
+use annals::{EventId, ExpectedVersion, Query, Timestamp, Version};
 use clap::{Parser, Subcommand};
 
 const AFTER_HELP: &str = "\
@@ -49,8 +50,14 @@ pub(crate) enum Command {
     Append(Append),
     /// Print events
     Cat(Cat),
+    /// Say what it costs to find events, and by which means
+    Explain(Filter),
     /// List streams with their number of events
     Streams(Streams),
+    /// List event types with their number of events
+    Types,
+    /// List categories with their number of events
+    Categories,
     /// Say what the store holds
     Info,
 }
@@ -89,17 +96,42 @@ pub(crate) struct Append {
     pub(crate) metadata: Option<String>,
 }
 
+/// Which events. All that is said must hold; of several values of one option, one.
 #[derive(Debug, clap::Args)]
-pub(crate) struct Cat {
+pub(crate) struct Filter {
     /// Only this stream
     #[arg(long, value_name = "NAME")]
     pub(crate) stream: Option<String>,
+    /// Only streams whose names begin with this
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
     /// Only streams of this category
     #[arg(long, value_name = "NAME")]
-    pub(crate) category: Option<String>,
+    pub(crate) category: Vec<String>,
     /// Only events of these types
     #[arg(long = "type", value_name = "TYPE", num_args = 1..)]
     pub(crate) types: Vec<String>,
+    /// Only events with this tag; given twice, with both
+    #[arg(long, value_name = "TAG")]
+    pub(crate) tag: Vec<String>,
+    /// Only events with this correlation id
+    #[arg(long, value_name = "ID")]
+    pub(crate) correlation: Option<String>,
+    /// Only events with this causation id
+    #[arg(long, value_name = "ID")]
+    pub(crate) causation: Option<String>,
+    /// Only events created at this time or later
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) since: Option<Timestamp>,
+    /// Only events created before this time
+    #[arg(long, value_name = "TIME", value_parser = time)]
+    pub(crate) until: Option<Timestamp>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Cat {
+    #[command(flatten)]
+    pub(crate) filter: Filter,
     /// Begin behind this position, or with --stream behind this version (exclusive)
     #[arg(long, value_name = "N")]
     pub(crate) after: Option<u64>,
@@ -116,6 +148,46 @@ pub(crate) struct Streams {
     /// Only streams of this category
     #[arg(long, value_name = "NAME")]
     pub(crate) category: Option<String>,
+    /// Only streams whose names begin with this
+    #[arg(long, value_name = "PREFIX")]
+    pub(crate) prefix: Option<String>,
+}
+
+impl Filter {
+    /// The query that it says.
+    pub(crate) fn query(&self) -> Query {
+        let mut query = Query::new();
+        if let Some(stream) = &self.stream {
+            query = query.stream(stream);
+        }
+        if let Some(prefix) = &self.prefix {
+            query = query.stream_prefix(prefix);
+        }
+        if !self.category.is_empty() {
+            query = query.categories(&self.category);
+        }
+        if !self.types.is_empty() {
+            query = query.types(&self.types);
+        }
+        query = self.tag.iter().fold(query, Query::tag);
+        if let Some(id) = &self.correlation {
+            query = query.correlation(id);
+        }
+        if let Some(id) = &self.causation {
+            query = query.causation(id);
+        }
+        if let Some(time) = self.since {
+            query = query.since(time);
+        }
+        if let Some(time) = self.until {
+            query = query.until(time);
+        }
+        query
+    }
+}
+
+fn time(text: &str) -> Result<Timestamp, &'static str> {
+    parse_time(text).ok_or("expected a time such as 2026-01-15T10:30:00Z")
 }
 
 fn expected(text: &str) -> Result<ExpectedVersion, &'static str> {

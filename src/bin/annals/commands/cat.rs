@@ -13,16 +13,14 @@ use crate::output::{Output, harmless};
 pub(crate) fn run(global: &Global, args: &Cat, output: &mut Output) -> Result<(), Failure> {
     let store = open_to_read(global)?;
     let limit = args.limit.unwrap_or(usize::MAX);
-    let mut events = read(&store, args)?
-        .filter(|event| event.as_ref().map_or(true, |event| wanted(event, args)))
-        .take(limit);
+    let mut events = read(&store, args)?.take(limit);
     events.try_for_each(|event| write(&event?, output))
 }
 
-/// The events that the store can choose by itself.
 fn read(store: &Store, args: &Cat) -> Result<Box<dyn Iterator<Item = Result<Event>>>, Failure> {
-    let Some(stream) = &args.stream else {
-        let mut events = store.read_all();
+    let query = args.filter.query();
+    let Some(stream) = &args.filter.stream else {
+        let mut events = store.read(query);
         if let Some(after) = args.after {
             events = events.after(Position(after));
         }
@@ -42,12 +40,8 @@ fn read(store: &Store, args: &Cat) -> Result<Box<dyn Iterator<Item = Result<Even
     if args.backwards {
         events = events.backwards();
     }
-    Ok(Box::new(events.into_iter()))
-}
-
-fn wanted(event: &Event, args: &Cat) -> bool {
-    args.category.as_ref().is_none_or(|category| category == event.category())
-        && (args.types.is_empty() || args.types.iter().any(|t| t == event.event_type()))
+    let is_wanted = move |event: &Result<Event>| event.as_ref().map_or(true, |e| query.matches(e));
+    Ok(Box::new(events.into_iter().filter(is_wanted)))
 }
 
 fn write(event: &Event, output: &mut Output) -> Result<(), Failure> {

@@ -48,12 +48,10 @@ pub(crate) fn run(global: &Global, output: &mut Output) -> Result<(), Failure> {
 }
 
 fn count_streams(store: &Store) -> Result<u64> {
-    // A stream has exactly one first event.
     let mut streams = 0;
-    for event in store.read_all() {
-        if event?.version().0 == 1 {
-            streams += 1;
-        }
+    for stream in store.streams() {
+        stream?;
+        streams += 1;
     }
     Ok(streams)
 }

@@ -2,8 +2,10 @@
 
 mod append;
 mod cat;
+mod explain;
 mod import;
 mod info;
+mod names;
 mod open;
 mod streams;
 
@@ -28,6 +30,9 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Append(append) => append::run(global, append, output),
         Command::Cat(cat) => cat::run(global, cat, output),
+        Command::Explain(filter) => explain::run(global, filter, output),
+        Command::Types => names::types(global, output),
+        Command::Categories => names::categories(global, output),
         Command::Streams(streams) => streams::run(global, streams, output),
         Command::Info => info::run(global, output),
     }

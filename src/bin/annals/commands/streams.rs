@@ -12,28 +12,28 @@ use crate::output::Output;
 
 pub(crate) fn run(global: &Global, args: &Streams, output: &mut Output) -> Result<(), Failure> {
     let store = open_to_read(global)?;
-    // By name, with the version and the position of the last event.
-    let mut streams = BTreeMap::<String, (u64, u64)>::new();
-    for event in store.read_all() {
-        let event = event?;
-        if args.category.as_ref().is_some_and(|category| category != event.category()) {
-            continue;
-        }
-        let last = (event.version().0, event.position().0);
-        match streams.get_mut(event.stream()) {
-            Some(known) => *known = last,
-            None => {
-                streams.insert(event.stream().into(), last);
-            }
-        }
+    let mut list = store.streams();
+    if let Some(category) = &args.category {
+        list = list.category(category);
     }
-    for (stream, (version, position)) in streams {
+    if let Some(prefix) = &args.prefix {
+        list = list.prefix(prefix);
+    }
+    // By name, with the version and the first and the last position.
+    let mut streams = BTreeMap::new();
+    for stream in list {
+        let stream = stream?;
+        let row = (stream.version.0, stream.first_position.0, stream.last_position.0);
+        streams.insert(stream.name, row);
+    }
+    for (stream, (version, first, last)) in streams {
         if output.json() {
             output.line(json!({
                 "stream_id": stream,
                 "category": category_of(&stream),
                 "events": version,
-                "last_position": position,
+                "first_position": first,
+                "last_position": last,
             }))?;
         } else {
             output.line(format_args!("{version}\t{stream}"))?;
