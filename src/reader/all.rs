@@ -71,7 +71,9 @@ impl IntoIterator for ReadAll {
                 Some(Position(after)) => (after.saturating_add(1), head),
                 None => (1, head),
             };
-            let damage = catalog.damage.clone();
+            // Backwards from a position that is there, the damaged end is not met.
+            let is_inside = self.after.is_some_and(|after| after.0 <= head.saturating_add(1));
+            let damage = catalog.damage.clone().filter(|_| !(self.backwards && is_inside));
             Source { segments, catalog, first, last, at: None, damage }
         });
         AllEvents { source: Some(source), backwards: self.backwards, left: self.limit }
@@ -111,7 +113,8 @@ impl Iterator for AllEvents {
         };
         // The end of the log is what is damaged, so backwards it is met first.
         if source.first > source.last || (self.backwards && source.damage.is_some()) {
-            let damage = source.damage.take();
+            let rest = if self.backwards { Ok(()) } else { source.pass_rest() };
+            let damage = rest.err().or_else(|| source.damage.take());
             self.source = None;
             return damage.map(Err);
         }
@@ -171,7 +174,24 @@ impl Source {
             }
             return Ok(());
         }
+        self.pass_rest()?;
         self.seek(position)
+    }
+
+    /// Passes the frames without events behind the last one: nothing else would ever look at them,
+    /// and damage is to be seen.
+    fn pass_rest(&mut self) -> Result<()> {
+        if let Some((index, at)) = &mut self.at
+            && let Some(segment) = self.segments.get(*index)
+        {
+            while at.offset + at.frame.len < segment.written() {
+                segment.next_frame(at)?;
+                if at.frame.events > 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds the frame of a position by the index.

@@ -20,3 +20,4 @@ mod reopen;
 mod support;
 mod survey;
 mod torture;
+mod verdict;
