@@ -89,6 +89,13 @@ pub(crate) fn directory_difference(
 ) -> Result<Option<Difference>> {
     let found = directory.all()?;
     if found == expected {
+        // All is there; it also has to be where a look-up goes.
+        for slot in expected {
+            if !directory.find(slot.hash)?.contains(slot) {
+                let wanted = format!("stream {:016x} where its hash leads", slot.hash);
+                return Ok(Some(Difference::at(0, wanted, "another place")));
+            }
+        }
         return Ok(None);
     }
     let at = expected.iter().zip(&found).position(|(a, b)| a != b);

@@ -5,7 +5,9 @@ mod cat;
 mod import;
 mod info;
 mod open;
+mod repair;
 mod streams;
+mod verify;
 
 use annals::transfer;
 
@@ -30,5 +32,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Cat(cat) => cat::run(global, cat, output),
         Command::Streams(streams) => streams::run(global, streams, output),
         Command::Info => info::run(global, output),
+        Command::Verify => verify::run(global, output),
+        Command::Repair(repair) => repair::run(repair, output),
     }
 }
