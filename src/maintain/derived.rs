@@ -41,7 +41,7 @@ pub(super) struct Derived<'a> {
 /// A run of ids, and how many ids the log has had in its segments so far.
 #[derive(Debug)]
 struct Run {
-    run: IdRun,
+    file: IdRun,
     ids: u64,
     is_wrong: bool,
 }
@@ -68,7 +68,7 @@ impl<'a> Derived<'a> {
                 LogFile::IdRun { first, last } => {
                     let opened = IdRun::open(dir, first, last, plan.header.id, MODE);
                     let run = derived.sound(opened)?.flatten();
-                    derived.runs.extend(run.map(|run| Run { run, ids: 0, is_wrong: false }));
+                    derived.runs.extend(run.map(|file| Run { file, ids: 0, is_wrong: false }));
                 }
                 other => derived.indexes.push(other),
             }
@@ -87,10 +87,10 @@ impl<'a> Derived<'a> {
     pub(super) fn begin(&mut self, ordinal: u32, generation: u32) -> Result<()> {
         self.rebuild = Rebuild::new();
         self.here.clear();
-        let (mine, others) =
-            self.indexes.drain(..).partition(|file: &LogFile| file.is_of(ordinal, generation));
+        let (mine, others): (Vec<LogFile>, Vec<LogFile>) =
+            self.indexes.drain(..).partition(|file| file.is_of(ordinal, generation));
         self.indexes = others;
-        for file in Vec::<LogFile>::from(mine) {
+        for file in mine {
             let opened = SealedIndex::open(self.dir, file, MODE);
             let index = self.sound(opened)?.flatten();
             self.here.extend(index.map(|index| (file, index)));
@@ -115,8 +115,8 @@ impl<'a> Derived<'a> {
             if run.is_wrong {
                 continue;
             }
-            let name = LogFile::IdRun { first: run.run.first(), last: run.run.last() };
-            match run_has(&run.run, hash, position) {
+            let name = LogFile::IdRun { first: run.file.first(), last: run.file.last() };
+            match run_has(&run.file, hash, position) {
                 Ok(true) => {}
                 Ok(false) => {
                     run.is_wrong = true;
@@ -208,11 +208,11 @@ impl<'a> Derived<'a> {
     }
 
     fn end_runs(&mut self, row: &SegmentRow) -> Result<()> {
-        let (ended, rest) = std::mem::take(&mut self.runs)
+        let (ended, rest): (VecDeque<Run>, VecDeque<Run>) = std::mem::take(&mut self.runs)
             .into_iter()
-            .partition(|run: &Run| run.run.last() == row.ordinal);
+            .partition(|run| run.file.last() == row.ordinal);
         self.runs = rest;
-        for Run { run, ids, is_wrong } in VecDeque::<Run>::from(ended) {
+        for Run { file: run, ids, is_wrong } in ended {
             let name = LogFile::IdRun { first: run.first(), last: run.last() }.path();
             self.compared += 1;
             let first = self.rows.iter().find(|row| row.ordinal == run.first()).copied();
@@ -261,6 +261,6 @@ impl<'a> Derived<'a> {
 
 impl Run {
     fn covers(&self, segment: u32) -> bool {
-        (self.run.first()..=self.run.last()).contains(&segment)
+        (self.file.first()..=self.file.last()).contains(&segment)
     }
 }

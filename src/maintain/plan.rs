@@ -173,7 +173,8 @@ impl Plan {
         let mut seen = seen.into_iter().peekable();
         while let Some(Seen { file, header, begin, base }) = seen.next() {
             let known = hints.get(&header.ordinal).map(Vec::as_slice).unwrap_or_default();
-            let known = known.iter().filter(|hint| hint.salt == header.salt);
+            let known =
+                known.iter().filter(|hint| hint.salt == header.salt && hint.end <= header.len);
             let base = base.unwrap_or(behind);
             let is_sealed = seen.peek().is_some();
             let next = seen.peek().and_then(|next| next.begin).filter(|next| {
@@ -204,7 +205,7 @@ impl Plan {
             } else if let Some(begin) = begin
                 && !is_sealed
             {
-                let rows = known.filter(|hint| hint.is_whole);
+                let rows = known.filter(|hint| hint.is_row);
                 let known_end = rows.map(|hint| hint.end).max().unwrap_or(0);
                 let last = Last { header, file, begin, known_end };
                 self.end_of_log(dir, &mut planned, &last, written)?;
@@ -268,6 +269,7 @@ fn hints(
             events: Some(row.events),
             end: row.end,
             is_whole: true,
+            is_row: true,
         });
     }
     for file in &listing.others {
@@ -284,6 +286,7 @@ fn hints(
                     events: Some(index.footer.events),
                     end: index.footer.end,
                     is_whole: !index.is_checkpoint || index.is_clean(),
+                    is_row: false,
                 });
             }
             Err(e) if !e.is_damage() => return Err(e),

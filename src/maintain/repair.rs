@@ -147,9 +147,11 @@ impl<'a> Repair<'a> {
             let why = format!("{}: a repair needs a new directory", self.to.display());
             return Err(Error::InvalidOptions { why });
         }
-        let mut limits = Limits::default();
-        limits.event_bytes = Limits::HARD_EVENT_BYTES;
-        limits.append_bytes = Limits::HARD_APPEND_BYTES;
+        let limits = Limits {
+            event_bytes: Limits::HARD_EVENT_BYTES,
+            append_bytes: Limits::HARD_APPEND_BYTES,
+            ..Limits::default()
+        };
         let store = Store::options()
             .durability(Durability::Os)
             .segment_bytes(self.segment_bytes)

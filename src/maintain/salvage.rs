@@ -21,6 +21,8 @@ pub(super) struct Hint {
     pub(super) end: u32,
     /// That is all of the segment.
     pub(super) is_whole: bool,
+    /// It is the directory that says so.
+    pub(super) is_row: bool,
 }
 
 impl Hint {

@@ -37,7 +37,7 @@ pub(crate) fn examine(
     live_writer: bool,
 ) -> Result<Examined> {
     let (checkpoint, checkpoint_state) = match usable_checkpoint(dir, store, mode, last)? {
-        Checkpoint::Usable(index, state) => (Some(index), state),
+        Checkpoint::Usable(index, state) => (Some(*index), state),
         Checkpoint::None(state) => (None, state),
         Checkpoint::Contradicts(damage, good_until) => {
             return contradicted(last, damage, good_until);
@@ -162,7 +162,7 @@ fn best_later(scanner: &mut Scanner<'_>, end: u32) -> Result<Option<(u32, u32)>>
 
 /// What is to be made of the index checkpoint of a segment.
 enum Checkpoint {
-    Usable(SealedIndex, IndexCheckpoint),
+    Usable(Box<SealedIndex>, IndexCheckpoint),
     None(IndexCheckpoint),
     /// It verifies, and the log is not what it was made of: what proves that, and up to where the
     /// log may be looked at all the same.
@@ -212,7 +212,7 @@ fn usable_checkpoint(
         return Ok(Checkpoint::Contradicts(damage(footer.end, expected, "none"), footer.end));
     }
     let events = u64::from(footer.events);
-    Ok(Checkpoint::Usable(index, IndexCheckpoint::Used { events }))
+    Ok(Checkpoint::Usable(Box::new(index), IndexCheckpoint::Used { events }))
 }
 
 fn damage(offset: u32, expected: String, found: &str) -> Damage {

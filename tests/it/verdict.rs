@@ -27,7 +27,7 @@ fn event(n: u64, bytes: usize) -> NewEvent {
 fn fill(store: &Store, from: u64, events: u64, bytes: usize) {
     let mut n = from;
     while n < from + events {
-        if n % 7 == 0 && n + 3 <= from + events {
+        if n.is_multiple_of(7) && n + 3 <= from + events {
             let [a, b, c] = [n, n + 1, n + 2].map(|n| event(n, bytes));
             let batch = store.batch().append("Pair-a", ExpectedVersion::Any, [a]);
             batch.append("Pair-b", ExpectedVersion::Any, [b, c]).commit().unwrap();
