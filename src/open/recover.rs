@@ -227,11 +227,9 @@ fn ends_with(
     footer: &SealedFooter,
     last_event: Option<u32>,
 ) -> Result<bool> {
-    let control = [WATERMARK_BYTES, BEGIN_BYTES, SEAL_BYTES];
-    let starts = control.map(|bytes| footer.end.saturating_sub(bytes)).into_iter();
-    let starts = starts.chain(last_event);
-    for start in starts {
-        let Some(len) = footer.end.checked_sub(start).filter(|_| start >= HEADER_BYTES) else {
+    // Mostly it is one of a known size, so the frames before it need not be read.
+    for len in [WATERMARK_BYTES, BEGIN_BYTES, SEAL_BYTES] {
+        let Some(start) = footer.end.checked_sub(len).filter(|start| *start >= HEADER_BYTES) else {
             continue;
         };
         let bytes = file.read_range(u64::from(start), len as usize)?.unwrap_or_default();
@@ -240,6 +238,18 @@ fn ends_with(
             && frame.verify_body(&bytes).is_ok()
         {
             return Ok(true);
+        }
+    }
+    let mut offset = last_event.unwrap_or(HEADER_BYTES);
+    let mut scanner = Scanner::new(file, seed, footer.end);
+    while offset >= HEADER_BYTES && offset < footer.end {
+        let Ok(frame) = scanner.frame(offset)? else { break };
+        if frame.verify_body(scanner.bytes(offset, frame.len)?).is_err() {
+            break;
+        }
+        offset += frame.len;
+        if offset == footer.end {
+            return Ok(frame.crc == footer.last_crc);
         }
     }
     Ok(false)

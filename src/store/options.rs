@@ -110,10 +110,15 @@ impl StoreOptions {
     /// Opens the store in a directory for reading. Takes no lock and changes nothing; works beside
     /// a running writer, and shows what that has made durable by then.
     ///
+    /// A store whose log is damaged opens too: reads show what is good in front of the damage and
+    /// then give the error, and look-ups that find nothing there give it as well.
+    ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is no store; otherwise as [`StoreOptions::open`].
+    /// [`Error::NotFound`] where there is no store; [`Error::Corrupt`] only where the file `STORE`
+    /// is damaged; otherwise as [`StoreOptions::open`].
     ///
+    /// [`Error::Corrupt`]: crate::Error::Corrupt
     /// [`Error::NotFound`]: crate::Error::NotFound
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
         self.open_read_only_in(&Dir::new(Arc::new(Disk::new(path.as_ref().into()))))

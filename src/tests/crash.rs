@@ -1,7 +1,7 @@
 //! A power cut before every call of the storage, and what it may leave, opened again.
 
 use super::history::{Act, Maker, Runner};
-use super::oracle::{Checked, Model, check_disk, check_opened};
+use super::oracle::{Checked, Model, check_disk, check_opened, verified_end};
 use super::{MODES, Random, Scene, open, scaled, seed, small};
 use crate::storage::memory::{Choice, Keep, MemoryDisk};
 use crate::{Durability, StoreOptions};
@@ -95,7 +95,9 @@ impl Sweep {
             self.crash_opening(image, model, durable);
         }
         let disk = image.crash_keeping_everything();
+        let end = verified_end(image);
         let store = open(&disk, &self.options).unwrap();
+        assert_eq!(end.unwrap_or_default(), store.head(), "verify sees the end that opening does");
         let mut model = model.clone();
         model.settle(store.head());
         // What opening has decided stays, even if the power goes right behind it.

@@ -262,6 +262,51 @@ fn logs_with_right_checksums_and_wrong_content_are_found() {
     drop(store);
 }
 
+/// A later version may end a checkpoint's part of the log with a kind of frame of its own, of any
+/// size, that an older version skips.
+#[test]
+fn a_checkpoint_may_end_with_a_frame_of_an_unknown_kind() {
+    let place = Place::new();
+    let path = place.path();
+    let store = Store::open(&path).unwrap();
+    for n in 1..=9 {
+        store.append("A-1", ExpectedVersion::Any, [numbered(n)]).unwrap();
+    }
+    store.close().unwrap();
+    let file = log_paths(&path, ".seg").remove(0);
+    let mut frames = Frames::read(fs::read(&file).unwrap());
+    let (at, ..) = frames.frames.pop().unwrap();
+    assert_eq!(frames.bytes[at + 15], 0xc1, "a watermark is the last frame");
+    frames.bytes[at + 4] = 32;
+    frames.bytes[at + 15] = 0xd5;
+    frames.frames.push((at, 32, 32, 32));
+    let places: Vec<usize> = frames.frames.iter().map(|(at, ..)| *at).collect();
+    let forged = frames.forge();
+    let crcs = places.iter().map(|at| &forged[*at..at + 4]);
+    let chain = crcs.flatten().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    let part = log_paths(&path, ".part").remove(0);
+    let mut bytes = fs::read(&part).unwrap();
+    let trailer = bytes.len() - 48;
+    let footer = u64::from_le_bytes(bytes[trailer + 32..trailer + 40].try_into().unwrap()) as usize;
+    bytes[footer + 56..footer + 60].copy_from_slice(&(at as u32 + 32).to_le_bytes());
+    bytes[footer + 60..footer + 64].copy_from_slice(&forged[at..at + 4]);
+    bytes[footer + 64..footer + 72].copy_from_slice(&chain.to_le_bytes());
+    forge(&mut bytes, footer + 56);
+    fs::write(&part, bytes).unwrap();
+    fs::write(&file, forged).unwrap();
+
+    let report = run(&path);
+    assert!(report.findings.is_empty(), "{:?}", report.findings);
+    let store = Store::open(&path).unwrap();
+    assert!(store.recovery().clean, "{:?}", store.recovery());
+    store.append("A-1", ExpectedVersion::Any, [numbered(10)]).unwrap();
+    assert_eq!(store.read_all().into_iter().map(Result::unwrap).count(), 10);
+    store.close().unwrap();
+    assert!(run(&path).findings.is_empty());
+}
+
 #[test]
 fn repair_leaves_out_an_id_that_stands_twice() {
     let place = Place::new();
