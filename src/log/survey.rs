@@ -8,6 +8,7 @@ use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile, TEMPORARY};
 use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
+use crate::position::Timestamp;
 use crate::storage::{Access, Dir, NamedFile};
 
 /// The files of `log/`, by what they are.
@@ -26,6 +27,8 @@ pub(crate) struct Last {
     pub(crate) header: SegmentHeader,
     pub(crate) file: NamedFile,
     pub(crate) begin: Begin,
+    /// The time of its first frame, which is not before any in the segments before it.
+    pub(crate) begun_at: Timestamp,
     /// Where the directory says that it ends, all of it durable; 0 where it says nothing.
     pub(crate) known_end: u32,
 }
@@ -141,9 +144,9 @@ impl Survey {
         let name = LogFile::Segment { ordinal, generation }.path();
         let file = dir.open(&name, Access::Read)?;
         match look(&file, store, (ordinal, generation), is_newest)? {
-            Look::Used(header, begin) => {
+            Look::Used(header, begin, begun_at) => {
                 self.link(&file, &begin)?;
-                self.last = Some(Last { header, file, begin, known_end: 0 });
+                self.last = Some(Last { header, file, begin, begun_at, known_end: 0 });
             }
             Look::Unused(header) => self.unused = Some(Unused { ordinal, file, header }),
         }
@@ -208,8 +211,10 @@ fn reopen(dir: &Dir, store: [u8; 16], row: &SegmentRow) -> Result<Last> {
     let name = LogFile::Segment { ordinal: row.ordinal, generation: row.generation }.path();
     let file = dir.open(&name, Access::Read)?;
     match look(&file, store, (row.ordinal, row.generation), false)? {
-        Look::Used(header, begin) if (header.salt, begin.base) == (row.salt, row.base) => {
-            Ok(Last { header, file, begin, known_end: row.end })
+        Look::Used(header, begin, begun_at)
+            if (header.salt, begin.base) == (row.salt, row.base) =>
+        {
+            Ok(Last { header, file, begin, begun_at, known_end: row.end })
         }
         _ => Err(Error::corrupt(file.path(), 0, "the segment of the directory", "another one")),
     }
@@ -228,7 +233,8 @@ pub(crate) fn missing(dir: &Dir, ordinal: u32) -> Error {
 /// What a segment is at first sight.
 #[derive(Debug)]
 pub(crate) enum Look {
-    Used(SegmentHeader, Begin),
+    /// With its header, and what its first frame says and when.
+    Used(SegmentHeader, Begin, Timestamp),
     Unused(Option<SegmentHeader>),
 }
 
@@ -278,8 +284,8 @@ pub(crate) fn look(
     let begin = parsed
         .ok()
         .filter(|frame| frame.previous == header.crc())
-        .and_then(|frame| frame.begin(&first));
-    let Some(begin) = begin else {
+        .and_then(|frame| Some((frame.begin(&first)?, frame.time)));
+    let Some((begin, begun_at)) = begin else {
         return if is_newest {
             Ok(Look::Unused(Some(header)))
         } else {
@@ -290,7 +296,7 @@ pub(crate) fn look(
         let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
         return Err(Error::corrupt(file.path(), u64::from(len), expected, found));
     }
-    Ok(Look::Used(header, begin))
+    Ok(Look::Used(header, begin, begun_at))
 }
 
 impl Unused {

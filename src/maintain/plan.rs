@@ -15,6 +15,7 @@ use crate::log::recovery::Decision;
 use crate::log::survey::{self, Last, Listing, Look};
 use crate::open;
 use crate::options::{ReadMode, Settings};
+use crate::position::Timestamp;
 use crate::storage::{Access, Dir, NamedFile};
 
 /// The log as it is to be walked.
@@ -128,7 +129,7 @@ impl Plan {
             let known = hints.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
             let file = dir.open(&name.path(), Access::Read)?;
             match survey::look(&file, self.header.id, (ordinal, generation), ordinal == newest) {
-                Ok(Look::Used(header, begin)) => {
+                Ok(Look::Used(header, begin, _)) => {
                     self.lost_tail = false;
                     let base = Some(begin.base);
                     seen.push(Seen { file, header, begin: Some(begin), base });
@@ -207,7 +208,8 @@ impl Plan {
             {
                 let rows = known.filter(|hint| hint.is_row);
                 let known_end = rows.map(|hint| hint.end).max().unwrap_or(0);
-                let last = Last { header, file, begin, known_end };
+                let begun_at = Timestamp::default();
+                let last = Last { header, file, begin, begun_at, known_end };
                 self.end_of_log(dir, &mut planned, &last, written)?;
             }
             behind = base + u64::from(planned.events.unwrap_or(0));
