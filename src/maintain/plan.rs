@@ -120,13 +120,13 @@ impl Plan {
         let mut seen = Vec::new();
         let newest = self.listing.segments.keys().next_back().copied().unwrap_or(0);
         for ordinal in 1..=newest {
+            let known = hints.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
             let Some(generation) = self.listing.segments.get(&ordinal).copied() else {
                 self.add_fault(survey::missing(dir, ordinal));
-                self.lost_tail = true;
+                self.lost_tail = !known.iter().any(|hint| hint.is_whole);
                 continue;
             };
             let name = LogFile::Segment { ordinal, generation };
-            let known = hints.get(&ordinal).map(Vec::as_slice).unwrap_or_default();
             let file = dir.open(&name.path(), Access::Read)?;
             match survey::look(&file, self.header.id, (ordinal, generation), ordinal == newest) {
                 Ok(Look::Used(header, begin, _)) => {

@@ -1,7 +1,7 @@
 //! A power cut before every call of the storage, and what it may leave, opened again.
 
 use super::history::{Act, Maker, Runner};
-use super::oracle::{Checked, Model, check_disk, check_opened, verified_end};
+use super::oracle::{Checked, Model, assert_verifies, check_disk, check_opened, verified_end};
 use super::{MODES, Random, Scene, open, scaled, seed, small};
 use crate::storage::memory::{Choice, Keep, MemoryDisk};
 use crate::{Durability, StoreOptions};
@@ -105,6 +105,9 @@ impl Sweep {
         assert_eq!(behind.head(), store.head(), "after a power cut behind the opening");
         drop(behind);
         check_opened(&disk, &self.options, &store, &mut model);
+        if self.random.one_in(4) {
+            assert_verifies(&disk, &model);
+        }
     }
 
     /// Opens what a crash left, with the power going before each call of that.

@@ -187,6 +187,10 @@ pub(super) fn check_opened(
     let after = check(&store, model);
     assert_same(&after, &before, || "after closing and opening".into());
     store.close().unwrap();
+}
+
+/// Verify finds nothing in a store that was closed.
+pub(super) fn assert_verifies(disk: &MemoryDisk, model: &Model) {
     let report = verify(disk).run().unwrap();
     assert!(report.findings.is_empty() && !report.uncompared, "{report:?}");
     assert_eq!(report.events, model.len());
