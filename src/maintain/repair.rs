@@ -105,7 +105,8 @@ impl<'a> Repair<'a> {
     /// # Errors
     ///
     /// [`Error::Locked`] where `from` is open for writing; [`Error::InvalidOptions`] where `to`
-    /// is not empty or lies in `from`; [`Error::NotFound`], [`Error::NotAStore`]; where the
+    /// is not empty or lies in `from`; [`Error::NotFound`], [`Error::NotAStore`];
+    /// [`Error::UnsupportedFormat`] where a newer version wrote to the old store; where the
     /// file `STORE` of the old store is damaged, [`Error::Corrupt`]: put a copy of it in its
     /// place, it never changes. Whatever appending to the new store says, and [`Error::Io`].
     pub fn run(mut self) -> Result<RepairReport> {
@@ -115,8 +116,8 @@ impl<'a> Repair<'a> {
             return Err(Error::Locked { path: from.path(LOCK) });
         }
         let to = Dir::new(Arc::new(Disk::new(self.to.clone())));
-        let target = if self.dry_run { None } else { Some(self.create(&to)?) };
         let plan = plan(&from, header, None)?;
+        let target = if self.dry_run { None } else { Some(self.create(&to)?) };
         let total: u64 = plan.segments.iter().map(|segment| u64::from(segment.end)).sum();
         let mut run = Run { survivors: Survivors::new(self.dry_run), target, open_end: false };
         let mut done = 0;
@@ -188,7 +189,7 @@ impl Visit for Run {
         for index in 0..at.frame.events {
             match segment.event(at, index) {
                 Ok(event) => events.push(event),
-                Err(e) if e.is_damage() => {}
+                Err(e) if e.is_corruption() => {}
                 Err(e) => return Err(e),
             }
         }

@@ -85,8 +85,8 @@ impl<'a> Verify<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::NotAStore`], [`Error::UnsupportedFormat`] of the whole store,
-    /// and [`Error::Io`] where something cannot be read. Damage is no error here but a finding.
+    /// [`Error::NotFound`], [`Error::NotAStore`], [`Error::UnsupportedFormat`] where a newer version
+    /// wrote to the store, and [`Error::Io`] where something cannot be read. Damage is no error here but a finding.
     pub fn run(mut self) -> Result<VerifyReport> {
         let (mut report, is_live) = self.round()?;
         if is_live && !report.findings.is_empty() {
@@ -338,6 +338,7 @@ impl Visit for Check<'_> {
         for index in 0..at.frame.events {
             match segment.event(at, index) {
                 Ok(event) => self.event(segment, at.offset, &event)?,
+                Err(e) if !e.is_corruption() => return Err(e),
                 Err(e) => {
                     is_named = true;
                     self.is_broken = true;

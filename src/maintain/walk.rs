@@ -53,6 +53,10 @@ pub(super) fn walk(
         })?;
         let Stop::Invalid(invalid) = stop else { break };
         let offset = progress.end;
+        if invalid.unsupported {
+            // It is whole, and of a newer version.
+            return Err(invalid.at(file.path(), offset.into()));
+        }
         let next = next_frame(&mut scanner, &progress, end)?;
         let is_end = next.is_none() && !planned.end_is_known;
         let is_known = is_end || (planned.is_damaged && offset == HEADER_BYTES);

@@ -115,9 +115,10 @@ impl StoreOptions {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is no store; [`Error::Corrupt`] only where the file `STORE`
-    /// is damaged; otherwise as [`StoreOptions::open`].
+    /// [`Error::NotFound`] where there is no store; [`Error::Corrupt`] and
+    /// [`Error::UnsupportedFormat`] only for the file `STORE`; otherwise as [`StoreOptions::open`].
     ///
+    /// [`Error::UnsupportedFormat`]: crate::Error::UnsupportedFormat
     /// [`Error::Corrupt`]: crate::Error::Corrupt
     /// [`Error::NotFound`]: crate::Error::NotFound
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
