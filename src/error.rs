@@ -169,6 +169,11 @@ impl Error {
         }
     }
 
+    /// Bytes are there that this code cannot take for what was written.
+    pub(crate) fn is_damage(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::UnsupportedFormat { .. })
+    }
+
     pub(crate) fn io(operation: &'static str, path: impl Into<PathBuf>, e: io::Error) -> Self {
         Self::Io { operation, path: path.into(), source: Arc::new(e) }
     }

@@ -47,6 +47,7 @@ mod event;
 mod format;
 mod index;
 mod log;
+pub mod maintain;
 mod names;
 mod new_event;
 mod open;

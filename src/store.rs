@@ -14,10 +14,12 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::event::Appended;
 use crate::format::store::StoreHeader;
+use crate::maintain::verify::Verify;
 use crate::new_event::NewEvent;
 use crate::open::{Locks, Opened, RecoveryReport};
 use crate::options::{Durability, Limits, Settings};
 use crate::position::{ExpectedVersion, Position};
+use crate::storage::Dir;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
 use crate::writer::{Condition, Part, Request, Writer};
@@ -47,6 +49,7 @@ pub struct Store {
 
 #[derive(Debug)]
 struct Inner {
+    dir: Dir,
     header: StoreHeader,
     catalog: Arc<Catalog>,
     report: RecoveryReport,
@@ -186,6 +189,24 @@ impl Store {
         self.inner.close()
     }
 
+    /// A check of everything on disk, up to what is handed to the files now. See
+    /// [`maintain::verify`](crate::maintain::verify).
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// let store = Store::in_memory()?;
+    /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("OrderPlaced", "{}")])?;
+    /// let report = store.verify().run()?;
+    /// assert!(report.is_clean());
+    /// assert_eq!(report.events, 1);
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn verify(&self) -> Verify<'static> {
+        let segments = self.inner.catalog.log.segments();
+        let written = segments.last().map(|last| (last.ordinal(), last.written()));
+        Verify::new(self.inner.dir.clone(), Some(written.unwrap_or((0, 0))))
+    }
+
     /// What opening found and did.
     pub fn recovery(&self) -> &RecoveryReport {
         &self.inner.report
@@ -237,7 +258,7 @@ impl Store {
         answer
     }
 
-    fn assemble(opened: Opened, settings: &Settings) -> Self {
+    fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {
         let Opened { header, catalog, report, writer } = opened;
         let writing = writer.map(|(core, locks)| {
             let writer = Arc::new(Writer::new(core));
@@ -246,6 +267,7 @@ impl Store {
             Writing { writer, upkeep, locks: Mutex::new(Some(locks)) }
         });
         let inner = Inner {
+            dir,
             header,
             catalog,
             report,

@@ -224,6 +224,75 @@ fn damage_is_named_behind_what_is_good() {
     desk.run(&["export"]).fails(5, "corrupt");
 }
 
+#[test]
+fn verify_names_what_is_wrong_and_its_code_says_whether_events_are_lost() {
+    let desk = Desk::new();
+    desk.run_with(&["import", "-", "--batch", "1"], &many_lines(100)).ok();
+    let done = desk.run(&["verify"]).ok();
+    assert!(done.out().contains("whole: 100 events of") && done.err().is_empty(), "{}", done.out());
+    let summary = desk.run(&["verify", "--json"]).ok().json().pop().unwrap();
+    assert_eq!(summary["clean"], true);
+    assert_eq!((&summary["events"], &summary["findings"]), (&json!(100), &json!(0)));
+
+    let part = desk.store().join("log/0000000001.0.part");
+    let whole = fs::read(&part).unwrap();
+    let mut bytes = whole.clone();
+    bytes[20] ^= 4;
+    fs::write(&part, bytes).unwrap();
+    let done = desk.run(&["verify", "--json"]).ok();
+    assert!(done.err().contains("no event is affected"), "{}", done.err());
+    let lines = done.json();
+    assert_eq!(lines[0]["severity"], "derived");
+    assert!(lines[0]["file"].as_str().unwrap().ends_with("0000000001.0.part"));
+    assert_eq!((&lines[1]["clean"], &lines[1]["log_damage"]), (&json!(false), &json!(false)));
+    fs::write(&part, whole).unwrap();
+
+    let (file, mut bytes, at) = find(&desk.store(), br#"{"n":50}"#);
+    bytes[at + 5] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let done = desk.run(&["verify"]).fails(5, "damaged");
+    assert!(done.out().contains("log damage") && done.out().contains(name), "{}", done.out());
+    assert_eq!(desk.run(&["verify", "--json"]).json()[0]["severity"], "log");
+    desk.run(&["verify", "--quiet", "--json"]).fails(5, "1 damaged places");
+}
+
+#[test]
+fn repair_says_before_and_after_what_survives() {
+    let desk = Desk::new();
+    desk.run_with(&["import", "-", "--batch", "1"], &many_lines(100)).ok();
+    let (file, mut bytes, at) = find(&desk.store(), br#"{"n":50}"#);
+    bytes[at + 5] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    let from = desk.store();
+    let to = desk.directory.path().join("new.annals");
+    let (from, to) = (from.to_str().unwrap(), to.to_str().unwrap());
+    let before = desk.run(&["repair", from, to, "--dry-run", "--json"]).ok().json();
+    assert!(!Path::new(to).exists());
+    let said = desk.run(&["repair", from, to]).ok();
+    assert!(said.out().contains("kept    1 to 50\nkept    52 to 100, now from 51 on\nlost    51"));
+    assert!(said.out().contains("99 events in "), "{}", said.out());
+    assert_eq!(before[0], json!({"kind": "kept", "first": 1, "last": 50, "new_first": 1}));
+    assert_eq!(before[1], json!({"kind": "kept", "first": 52, "last": 100, "new_first": 51}));
+    assert_eq!(before[2], json!({"kind": "lost", "first": 51, "last": 51}));
+    let summary = before.last().unwrap();
+    assert_eq!((&summary["dry_run"], &summary["events"]), (&json!(true), &json!(99)));
+    assert_eq!(summary["complete"], false);
+    desk.run(&["repair", from, to]).fails(2, "needs a new directory");
+    desk.run(&["repair", "/nowhere/at/all", "/nowhere/else"]).fails(3, "no store");
+
+    let read = |args: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_annals"))
+            .args(args)
+            .env("ANNALS_STORE", to)
+            .output()
+            .unwrap();
+        Done(output)
+    };
+    assert_eq!(read(&["cat"]).ok().out().lines().count(), 99);
+    read(&["verify"]).ok();
+}
+
 /// Finds bytes in a file of a directory.
 fn find(directory: &Path, needle: &[u8]) -> (PathBuf, Vec<u8>, usize) {
     let mut open = vec![directory.to_path_buf()];

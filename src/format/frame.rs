@@ -314,6 +314,12 @@ impl Frame {
         if self.kind == Kind::Batch && computed != self.state_crc {
             return Err(Invalid::checksum(self.state_crc, computed));
         }
+        self.verify_padding(bytes)
+    }
+
+    /// Verifies that nothing but zeros fills the frame up.
+    pub(crate) fn verify_padding(&self, bytes: &[u8]) -> Result<(), Invalid> {
+        let cut = || Invalid::new(format!("a frame of {} bytes", self.len), "the end of the data");
         let padding = bytes.get(self.used() as usize..self.len as usize).ok_or_else(cut)?;
         if padding.iter().any(|byte| *byte != 0) {
             return Err(Invalid::new("zeros behind the frame", "other bytes"));
@@ -336,7 +342,6 @@ impl Frame {
     }
 
     /// What a seal frame says; the head was verified.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for verify, which reads whole segments"))]
     pub(crate) fn seal(&self, bytes: &[u8]) -> Option<Seal> {
         let mut cursor = Cursor::at(bytes, HEAD_BYTES);
         (self.kind == Kind::Seal).then_some(())?;

@@ -97,6 +97,11 @@ impl CheckedFile {
         self.read(self.footer.clone())
     }
 
+    /// Everything before the table of checksums.
+    pub(crate) fn content(&self) -> Result<Cow<'_, [u8]>> {
+        self.read(0..self.body)
+    }
+
     /// Bytes of the whole file.
     pub(crate) fn len(&self) -> u64 {
         self.body + table_bytes(self.body) + TRAILER_BYTES as u64

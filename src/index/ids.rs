@@ -58,6 +58,11 @@ impl IdRun {
         self.footer.last_segment
     }
 
+    /// How many ids it has.
+    pub(crate) const fn ids(&self) -> u64 {
+        self.footer.ids
+    }
+
     /// How many segments it covers.
     pub(crate) const fn segments(&self) -> u32 {
         self.footer.last_segment - self.footer.first_segment + 1

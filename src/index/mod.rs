@@ -6,6 +6,7 @@
 
 mod build;
 mod checked;
+mod compare;
 mod directory;
 mod fold;
 mod hash;
@@ -25,6 +26,7 @@ mod segment;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
+pub(crate) use compare::{Difference, Rebuild, directory_difference, run_has};
 pub(crate) use directory::Directory;
 pub(crate) use hash::Hasher;
 pub(crate) use ids::IdRun;

@@ -29,7 +29,7 @@ pub(crate) struct Covers {
 
 impl Covers {
     /// A whole sealed segment. What only a writer that goes on needs is not kept.
-    fn sealed(row: &SegmentRow) -> Self {
+    pub(crate) fn sealed(row: &SegmentRow) -> Self {
         Self {
             salt: row.salt,
             generation: row.generation,
@@ -123,28 +123,7 @@ impl Index {
         clean: bool,
     ) -> Result<()> {
         let Context { dir, store, mode, .. } = &self.context;
-        let describes = SealedFooter {
-            store: *store,
-            salt: covers.salt,
-            ordinal: index.ordinal(),
-            generation: covers.generation,
-            base: covers.base,
-            frames: covers.frames,
-            end: covers.end,
-            last_crc: covers.last_crc,
-            chain: covers.chain,
-            first_time: covers.first_time,
-            last_time: covers.last_time,
-            events: 0,
-            terms: 0,
-            types: 0,
-            categories: 0,
-            ids: 0,
-            offset_width: 0,
-            type_width: 0,
-            category_width: 0,
-            sections: Sections::default(),
-        };
+        let describes = describe(*store, index.ordinal(), covers);
         let (body, footer) = self.build(units, describes)?;
         let kind = match name {
             LogFile::IndexCheckpoint { .. } => FileKind::IndexCheckpoint,
@@ -155,5 +134,31 @@ impl Index {
             index.replace(units, sealed);
         }
         Ok(())
+    }
+}
+
+/// The footer of an index file, without what its columns say.
+pub(super) fn describe(store: [u8; 16], ordinal: u32, covers: &Covers) -> SealedFooter {
+    SealedFooter {
+        store,
+        salt: covers.salt,
+        ordinal,
+        generation: covers.generation,
+        base: covers.base,
+        frames: covers.frames,
+        end: covers.end,
+        last_crc: covers.last_crc,
+        chain: covers.chain,
+        first_time: covers.first_time,
+        last_time: covers.last_time,
+        events: 0,
+        terms: 0,
+        types: 0,
+        categories: 0,
+        ids: 0,
+        offset_width: 0,
+        type_width: 0,
+        category_width: 0,
+        sections: Sections::default(),
     }
 }

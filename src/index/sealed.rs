@@ -76,6 +76,11 @@ impl SealedIndex {
         self.file.clean
     }
 
+    /// Everything that it says, verified: its body and its footer.
+    pub(crate) fn content(&self) -> Result<std::borrow::Cow<'_, [u8]>> {
+        self.file.content()
+    }
+
     /// Bytes of the whole file.
     pub(crate) fn bytes(&self) -> u64 {
         self.file.len()

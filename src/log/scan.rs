@@ -66,6 +66,11 @@ impl Progress {
         self.sealed = kind == Kind::Seal;
     }
 
+    /// Goes on with a frame that verifies by itself, over whatever is missing before it.
+    pub(crate) fn skip_to(&mut self, offset: u32, frame: &Frame) {
+        (self.end, self.last_crc, self.events) = (offset, frame.previous, frame.first);
+    }
+
     /// Whether a frame that verifies can follow here.
     fn accepts(&self, frame: &Frame) -> Result<(), Invalid> {
         if frame.previous != self.last_crc {
@@ -146,7 +151,7 @@ impl<'a> Scanner<'a> {
     }
 
     /// The frame at an offset, whole and its head verified.
-    fn frame(&mut self, offset: u32) -> Result<Result<Frame, Invalid>> {
+    pub(crate) fn frame(&mut self, offset: u32) -> Result<Result<Frame, Invalid>> {
         let (seed, room) = (self.seed, self.len - offset);
         let bytes = self.at(offset, HEAD_BYTES)?;
         let parsed = Frame::parse(bytes, seed, offset, room);
@@ -219,6 +224,11 @@ impl<'a> Scanner<'a> {
             offset = offset.saturating_add(u32::try_from(len).unwrap_or(u32::MAX));
         }
         Ok(end)
+    }
+
+    /// The bytes of a frame.
+    pub(crate) fn bytes(&mut self, offset: u32, len: u32) -> Result<&[u8]> {
+        self.at(offset, len as usize)
     }
 
     /// Bytes from an offset on: at least `need`, fewer only where the segment ends.

@@ -2,6 +2,7 @@
 //! or from commit buffers that were not written yet.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
 
 use crate::bytes::{Bytes, Region};
@@ -9,7 +10,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::entry;
 use crate::format::files::LogFile;
-use crate::format::frame::Frame;
+use crate::format::frame::{BEGIN_BYTES, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
 use crate::options::ReadMode;
 use crate::position::{Position, Version};
@@ -52,6 +53,11 @@ pub(crate) struct FrameAt {
 }
 
 impl FrameAt {
+    /// A frame with its own bytes.
+    pub(crate) const fn new(offset: u32, frame: Frame, window: Bytes) -> Self {
+        Self { offset, frame, window, start: 0 }
+    }
+
     /// The bytes from the frame's start on.
     pub(crate) fn bytes(&self) -> &[u8] {
         self.window.as_slice().get(self.start..).unwrap_or_default()
@@ -157,6 +163,9 @@ impl Segment {
             let room = self.room(offset);
             match Frame::parse(bytes.as_slice(), self.seed, offset, room) {
                 Ok(frame) if frame.len as usize <= bytes.len() => {
+                    if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
+                        return Err(invalid.at(&self.path(), u64::from(offset)));
+                    }
                     return Ok(FrameAt { offset, frame, window: bytes, start: 0 });
                 }
                 Ok(frame) if !has_all => {
@@ -172,8 +181,7 @@ impl Segment {
                 }
                 Ok(_) => return Err(self.corrupt(offset, "a whole frame", "the end of the data")),
                 Err(invalid) => {
-                    let path = self.dir.path(&self.file().path());
-                    return Err(invalid.at(&path, u64::from(offset)));
+                    return Err(invalid.at(&self.path(), u64::from(offset)));
                 }
             }
         }
@@ -186,6 +194,7 @@ impl Segment {
         let rest = at.window.as_slice().get(start..).unwrap_or_default();
         if let Ok(frame) = Frame::parse(rest, self.seed, offset, self.room(offset))
             && frame.len as usize <= rest.len()
+            && frame.verify_padding(rest).is_ok()
         {
             (at.offset, at.frame, at.start) = (offset, frame, start);
             return Ok(());
@@ -200,11 +209,10 @@ impl Segment {
         let bytes = at.bytes();
         let place = at.frame.event(bytes, index).ok_or_else(wrong)?;
         let entry = bytes.get(place.entry.range()).ok_or_else(wrong)?;
-        let path = || self.dir.path(&self.file().path());
         let offset = u64::from(at.offset) + u64::from(place.entry.start);
-        place.verify(entry).map_err(|invalid| invalid.at(&path(), offset))?;
+        place.verify(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
         let parts = entry::parts(entry, place.entry.start)
-            .map_err(|invalid| invalid.at(&path(), offset))?;
+            .map_err(|invalid| invalid.at(&self.path(), offset))?;
         let (first_version, stream) = at.frame.stream(bytes, place.stream).ok_or_else(wrong)?;
         let version = place.version(first_version).ok_or_else(wrong)?;
         if bytes.get(stream.range()).is_none_or(|name| str::from_utf8(name).is_err()) {
@@ -247,7 +255,11 @@ impl Segment {
 
     /// An error about a place in this segment.
     pub(crate) fn corrupt(&self, offset: u32, expected: &str, found: &str) -> Error {
-        Error::corrupt(self.dir.path(&self.file().path()), u64::from(offset), expected, found)
+        Error::corrupt(self.path(), u64::from(offset), expected, found)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.dir.path(&self.file().path())
     }
 
     /// How many bytes a frame at an offset can take.
@@ -295,7 +307,23 @@ impl Segment {
         }
         let file = self.dir.open(&self.file().path(), Access::Read)?;
         let source = self.source_of(file)?;
+        self.check_begin(&source.file)?;
         Ok(self.source.get_or_init(|| source))
+    }
+
+    /// Checks the first frame, which opening did not read where the directory vouches for the
+    /// segment.
+    fn check_begin(&self, file: &NamedFile) -> Result<()> {
+        let bytes = file.read_range(u64::from(HEADER_BYTES), BEGIN_BYTES as usize)?;
+        let bytes = bytes.unwrap_or_default();
+        let frame = Frame::parse(&bytes, self.seed, HEADER_BYTES, self.header.len)
+            .map_err(|invalid| invalid.at(file.path(), u64::from(HEADER_BYTES)))?;
+        let base = frame.begin(&bytes).map(|begin| begin.base);
+        if frame.previous == self.header.crc() && base == Some(self.base) {
+            return Ok(());
+        }
+        let expected = format!("the first frame of a segment at position {}", self.base);
+        Err(self.corrupt(HEADER_BYTES, &expected, "another frame"))
     }
 
     /// Checks that a file is this segment, and maps it.

@@ -8,6 +8,7 @@ use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile, TEMPORARY};
 use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
+use crate::position::Timestamp;
 use crate::storage::{Access, Dir, NamedFile};
 
 /// The files of `log/`, by what they are.
@@ -26,6 +27,8 @@ pub(crate) struct Last {
     pub(crate) header: SegmentHeader,
     pub(crate) file: NamedFile,
     pub(crate) begin: Begin,
+    /// The time of its first frame, which is not before any in the segments before it.
+    pub(crate) begun_at: Timestamp,
     /// Where the directory says that it ends, all of it durable; 0 where it says nothing.
     pub(crate) known_end: u32,
 }
@@ -40,6 +43,9 @@ pub(crate) struct Survey {
     /// A segment behind the last one without a valid first frame: prepared, or its first write
     /// torn. Unless the store was closed in good order, that is still to be [checked](Unused).
     pub(crate) unused: Option<Unused>,
+    /// Why nothing behind the last one can be used, though something is there or was. What is good
+    /// in front of it can be shown; nothing may be written.
+    pub(crate) damage: Option<Error>,
 }
 
 /// A segment without a valid first frame.
@@ -75,7 +81,7 @@ fn is_temporary(name: &str) -> bool {
 }
 
 /// Reads the headers of the segments that `known` (the directory's table) does not vouch for, and
-/// checks that all hang together.
+/// checks that all hang together, as far as they do.
 pub(crate) fn survey(
     dir: &Dir,
     store: [u8; 16],
@@ -84,38 +90,69 @@ pub(crate) fn survey(
 ) -> Result<Survey> {
     // A directory is written behind the segments that it names, so one that names a segment that
     // is not there proves that it was.
-    if let Some(row) = known.iter().find(|row| !listing.segments.contains_key(&row.ordinal)) {
-        return Err(missing(dir, row.ordinal));
-    }
+    let promised = known.last().map_or(0, |row| row.ordinal);
+    let listed = listing.segments.keys().next_back().copied().unwrap_or(0);
+    let newest = listed.max(promised);
     let known = known.iter().take_while(|row| is_listed(listing, row));
-    let mut survey = Survey { sealed: known.copied().collect(), last: None, unused: None };
-    let newest = listing.segments.keys().next_back().copied().unwrap_or(0);
+    let mut survey =
+        Survey { sealed: known.copied().collect(), last: None, unused: None, damage: None };
     let first = survey.sealed.last().map_or(1, |row| row.ordinal + 1);
     for ordinal in first..=newest {
+        let added = survey.add(dir, store, listing, (ordinal, ordinal == newest));
+        survey.damage = damage_of(added)?;
+        if survey.damage.is_some() {
+            break;
+        }
+    }
+    // The directory may cover the last segment that holds frames: the next one was torn, or is
+    // being replaced. Then that one is looked at again.
+    while survey.last.is_none()
+        && let Some(row) = survey.sealed.pop()
+    {
+        match reopen(dir, store, &row) {
+            Ok(last) => survey.last = Some(last),
+            Err(e) => {
+                survey.damage = damage_of(Err(e))?;
+                survey.unused = None;
+            }
+        }
+    }
+    Ok(survey)
+}
+
+/// Damage is a finding; whatever else fails says nothing about the log.
+fn damage_of(found: Result<()>) -> Result<Option<Error>> {
+    match found {
+        Ok(()) => Ok(None),
+        Err(e) if e.is_damage() => Ok(Some(e)),
+        Err(e) => Err(e),
+    }
+}
+
+impl Survey {
+    /// Looks at the next segment.
+    fn add(
+        &mut self,
+        dir: &Dir,
+        store: [u8; 16],
+        listing: &Listing,
+        (ordinal, is_newest): (u32, bool),
+    ) -> Result<()> {
         let Some(generation) = listing.segments.get(&ordinal).copied() else {
             return Err(missing(dir, ordinal));
         };
         let name = LogFile::Segment { ordinal, generation }.path();
         let file = dir.open(&name, Access::Read)?;
-        match look(&file, store, (ordinal, generation), ordinal == newest)? {
-            Look::Used(header, begin) => {
-                survey.link(&file, &begin)?;
-                survey.last = Some(Last { header, file, begin, known_end: 0 });
+        match look(&file, store, (ordinal, generation), is_newest)? {
+            Look::Used(header, begin, begun_at) => {
+                self.link(&file, &begin)?;
+                self.last = Some(Last { header, file, begin, begun_at, known_end: 0 });
             }
-            Look::Unused(header) => survey.unused = Some(Unused { ordinal, file, header }),
+            Look::Unused(header) => self.unused = Some(Unused { ordinal, file, header }),
         }
+        Ok(())
     }
-    // The directory may cover the last segment that holds frames: the next one was torn, or is
-    // being replaced. Then that one is looked at again.
-    if survey.last.is_none()
-        && let Some(row) = survey.sealed.pop()
-    {
-        survey.last = Some(reopen(dir, store, &row)?);
-    }
-    Ok(survey)
-}
 
-impl Survey {
     /// Checks that a segment follows the last one, which is thereby sealed.
     fn link(&mut self, file: &NamedFile, begin: &Begin) -> Result<()> {
         let wrong = |what: &str, expected: u64, found: u64| {
@@ -126,7 +163,8 @@ impl Survey {
                 format!("{found}"),
             )
         };
-        let (ordinal, next_base) = if let Some(last) = self.last.take() {
+        let mut sealed = None;
+        let (ordinal, next_base) = if let Some(last) = &self.last {
             let events = begin.base.checked_sub(last.begin.base);
             let events = events.and_then(|events| u32::try_from(events).ok()).ok_or_else(|| {
                 wrong("a segment that begins at position", last.begin.base, begin.base)
@@ -146,7 +184,7 @@ impl Survey {
                 last_crc: begin.predecessor_crc,
                 chain: begin.predecessor_chain,
             };
-            self.sealed.push(row);
+            sealed = Some(row);
             (row.ordinal, begin.base)
         } else if let Some(row) = self.sealed.last() {
             let (found, expected) = (begin.predecessor_chain.0, row.chain.0);
@@ -163,6 +201,7 @@ impl Survey {
         if begin.base != next_base {
             return Err(wrong("position", next_base, begin.base));
         }
+        self.sealed.extend(sealed);
         Ok(())
     }
 }
@@ -172,8 +211,10 @@ fn reopen(dir: &Dir, store: [u8; 16], row: &SegmentRow) -> Result<Last> {
     let name = LogFile::Segment { ordinal: row.ordinal, generation: row.generation }.path();
     let file = dir.open(&name, Access::Read)?;
     match look(&file, store, (row.ordinal, row.generation), false)? {
-        Look::Used(header, begin) if (header.salt, begin.base) == (row.salt, row.base) => {
-            Ok(Last { header, file, begin, known_end: row.end })
+        Look::Used(header, begin, begun_at)
+            if (header.salt, begin.base) == (row.salt, row.base) =>
+        {
+            Ok(Last { header, file, begin, begun_at, known_end: row.end })
         }
         _ => Err(Error::corrupt(file.path(), 0, "the segment of the directory", "another one")),
     }
@@ -190,13 +231,15 @@ pub(crate) fn missing(dir: &Dir, ordinal: u32) -> Error {
 }
 
 /// What a segment is at first sight.
-enum Look {
-    Used(SegmentHeader, Begin),
+#[derive(Debug)]
+pub(crate) enum Look {
+    /// With its header, and what its first frame says and when.
+    Used(SegmentHeader, Begin, Timestamp),
     Unused(Option<SegmentHeader>),
 }
 
 /// Looks at the header and the first frame of a segment. Only the newest may be without one.
-fn look(
+pub(crate) fn look(
     file: &NamedFile,
     store: [u8; 16],
     (ordinal, generation): (u32, u32),
@@ -241,8 +284,8 @@ fn look(
     let begin = parsed
         .ok()
         .filter(|frame| frame.previous == header.crc())
-        .and_then(|frame| frame.begin(&first));
-    let Some(begin) = begin else {
+        .and_then(|frame| Some((frame.begin(&first)?, frame.time)));
+    let Some((begin, begun_at)) = begin else {
         return if is_newest {
             Ok(Look::Unused(Some(header)))
         } else {
@@ -253,7 +296,7 @@ fn look(
         let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
         return Err(Error::corrupt(file.path(), u64::from(len), expected, found));
     }
-    Ok(Look::Used(header, begin))
+    Ok(Look::Used(header, begin, begun_at))
 }
 
 impl Unused {

@@ -8,11 +8,13 @@ mod scaffold;
 use std::time::{Duration, Instant};
 
 use opening::{Opening, Surveyed};
-use recover::examine;
+pub(crate) use recover::examine;
 pub use report::{IndexCheckpoint, RecoveryReport};
+pub(crate) use scaffold::{read_header, writer_is_alive};
 
 use crate::catalog::Catalog;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::format::directory::SegmentRow;
 use crate::format::files::{self, LOG, LogFile};
 use crate::format::store::StoreHeader;
 use crate::index::{Directory, SealedIndex};
@@ -55,6 +57,9 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     let alive = scaffold::say_alive(dir)?;
     let locks = Locks { _writer: lock, _alive: alive };
     let mut found = look(dir, header, settings.read_mode)?;
+    if let Some(damage) = found.survey.damage.take() {
+        return Err(damage);
+    }
     let last = found.survey.last.take();
     let examined = last
         .as_ref()
@@ -94,23 +99,26 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
 }
 
 /// Opens a store for reading, beside a running writer or without one. Changes nothing.
-pub(crate) fn open_read_only(dir: &Dir, settings: &Settings) -> Result<Opened> {
+///
+/// `in_use`: a handle of this process is open, and is taken for a running writer.
+pub(crate) fn open_read_only(dir: &Dir, settings: &Settings, in_use: bool) -> Result<Opened> {
     let mut tries = 1;
     loop {
-        let header = scaffold::read_header(dir)?;
-        let live_writer = scaffold::writer_is_alive(dir)?;
-        match open_beside(dir, settings, header, live_writer) {
-            // A writer goes on under the look: files come and go between their listing and their
-            // opening. What is really damaged is so each time.
-            Err(_) if live_writer && tries < READER_TRIES => {
-                tries += 1;
-                std::thread::sleep(READER_PAUSE);
-            }
-            other => return other,
+        let header = read_header(dir)?;
+        let live_writer = in_use || writer_is_alive(dir)?;
+        let opened = open_beside(dir, settings, header, live_writer);
+        // A writer goes on under the look: files come and go between their listing and their
+        // opening. What is really damaged is so each time.
+        let is_whole = opened.as_ref().is_ok_and(|opened| opened.catalog.damage.is_none());
+        if is_whole || !live_writer || tries == READER_TRIES {
+            return opened;
         }
+        tries += 1;
+        std::thread::sleep(READER_PAUSE);
     }
 }
 
+/// Takes the decisions of opening in memory, and shows what is good in front of damage.
 fn open_beside(
     dir: &Dir,
     settings: &Settings,
@@ -120,6 +128,8 @@ fn open_beside(
     let started = Instant::now();
     let mut found = look(dir, header, settings.read_mode)?;
     let last = found.survey.last.take();
+    let unused = found.survey.unused.take();
+    let mut damage = found.survey.damage.take();
     let mut opening = Opening::new(dir, settings, found, false);
     let mut report = RecoveryReport {
         clean: true,
@@ -128,21 +138,35 @@ fn open_beside(
         index_checkpoint: IndexCheckpoint::NewStore,
         elapsed: started.elapsed(),
     };
-    let catalog = if let Some(last) = last {
-        let examined = examine(dir, header.id, settings.read_mode, &last, live_writer)?;
+    let examined = last
+        .as_ref()
+        .map(|last| examine(dir, header.id, settings.read_mode, last, live_writer))
+        .transpose()?;
+    if let (Some(last), Some(examined)) = (&last, &examined) {
         report.clean = examined.decision == Decision::Continue;
         report.bytes_cut = examined.bytes_behind;
         report.index_checkpoint = examined.checkpoint_state.clone();
-        let damage = match &examined.decision {
-            Decision::Refuse(damage) => Some(damage.error(last.file.path())),
-            _ => None,
-        };
+        if let Decision::Refuse(refused) = &examined.decision {
+            // It comes before whatever the survey met.
+            damage = Some(refused.error(last.file.path()));
+        }
+    }
+    let clean = examined.is_some() && report.clean;
+    if damage.is_none()
+        && !clean
+        && !live_writer
+        && let Some(Err(e)) = unused.map(|unused| unused.check())
+    {
+        damage = Some(if e.is_damage() { e } else { return Err(e) });
+    }
+    report.clean &= damage.is_none();
+    let catalog = if let (Some(last), Some(examined)) = (last, examined) {
         opening.show(&last, examined, damage)?
     } else {
         let log = Arc::new(Log::new(Vec::new()));
         let index = opening.index(&log, Vec::new());
         let watermark = Watermark::at(Position::START);
-        Arc::new(Catalog { log, index, watermark, damage: None })
+        Arc::new(Catalog { log, index, watermark, damage })
     };
     report.events_replayed = opening.replayed;
     report.elapsed = started.elapsed();
@@ -154,8 +178,10 @@ fn look(dir: &Dir, header: StoreHeader, mode: ReadMode) -> Result<Surveyed> {
     let listing = survey::list(dir)?;
     let directory = newest_directory(dir, header.id, mode)?;
     let known = directory.as_ref().map(|d| d.segments.as_slice()).unwrap_or_default();
-    let survey = survey::survey(dir, header.id, &listing, known)?;
-    check_nothing_is_missing(dir, header.id, &listing, &survey)?;
+    let mut survey = survey::survey(dir, header.id, &listing, known)?;
+    if survey.damage.is_none() {
+        survey.damage = missing_behind(dir, header.id, &listing, &survey);
+    }
     // Rows of segments that are not there in this form prove the directory stale.
     let directory = directory.filter(|directory| {
         survey.sealed.get(..directory.segments.len()) == Some(directory.segments.as_slice())
@@ -166,12 +192,7 @@ fn look(dir: &Dir, header: StoreHeader, mode: ReadMode) -> Result<Surveyed> {
 /// An index file of a segment behind the last one, with events in it, proves that this segment was
 /// there: such a file is written behind what it covers. Without this, losing the newest file of the
 /// log would look like a shorter log.
-fn check_nothing_is_missing(
-    dir: &Dir,
-    store: [u8; 16],
-    listing: &Listing,
-    survey: &Survey,
-) -> Result<()> {
+fn missing_behind(dir: &Dir, store: [u8; 16], listing: &Listing, survey: &Survey) -> Option<Error> {
     let sealed = survey.sealed.last().map_or(0, |row| row.ordinal);
     let last = survey.last.as_ref().map_or(sealed, |last| last.header.ordinal);
     for file in &listing.others {
@@ -185,10 +206,24 @@ fn check_nothing_is_missing(
             && index.footer.store == store
             && index.footer.events > 0
         {
-            return Err(survey::missing(dir, *ordinal));
+            return Some(survey::missing(dir, *ordinal));
         }
     }
-    Ok(())
+    None
+}
+
+/// The table of segments of the newest directory that can be opened.
+pub(crate) fn directory_rows(
+    dir: &Dir,
+    store: [u8; 16],
+    mode: ReadMode,
+) -> Result<Vec<SegmentRow>> {
+    Ok(newest_directory(dir, store, mode)?.map_or_else(Vec::new, |directory| directory.segments))
+}
+
+/// Whether nothing is in a directory, so that a store can be created there.
+pub(crate) fn is_vacant(dir: &Dir) -> Result<bool> {
+    scaffold::is_vacant(dir)
 }
 
 /// The newest directory that can be opened. It is derived, so a damaged one is passed over.

@@ -168,7 +168,9 @@ impl<'a> Opening<'a> {
         mut examined: Examined,
         unused: Option<Unused>,
     ) -> Result<writer::Parts> {
-        let time = examined.progress.last_time;
+        // Where the medium has lost the first frame, its time is still known, and the clock of the
+        // store never goes back.
+        let time = examined.progress.last_time.max(last.begun_at);
         match examined.decision {
             Decision::Continue => self.go_on(last, &mut examined, unused),
             Decision::Replace => {

@@ -7,7 +7,7 @@ use crate::format::frame::{BEGIN_BYTES, Frame, SEAL_BYTES, WATERMARK_BYTES};
 use crate::format::sealed::SealedFooter;
 use crate::format::segment::{HEADER_BYTES, Seed};
 use crate::index::SealedIndex;
-use crate::log::recovery::{Behind, Decision, Found, decide};
+use crate::log::recovery::{Behind, Damage, Decision, Found, decide};
 use crate::log::scan::{Progress, Scanner, Stop};
 use crate::log::survey::Last;
 use crate::options::ReadMode;
@@ -15,28 +15,34 @@ use crate::storage::{Dir, NamedFile};
 
 /// The unsealed segment, examined.
 #[derive(Debug)]
-pub(super) struct Examined {
-    pub(super) progress: Progress,
-    pub(super) decision: Decision,
+pub(crate) struct Examined {
+    pub(crate) progress: Progress,
+    pub(crate) decision: Decision,
     /// Whatever stands behind the end is not nothing.
-    pub(super) bytes_behind: u64,
+    pub(crate) bytes_behind: u64,
     /// The index checkpoint, if it describes this segment.
-    pub(super) checkpoint: Option<SealedIndex>,
-    pub(super) checkpoint_state: IndexCheckpoint,
+    pub(crate) checkpoint: Option<SealedIndex>,
+    pub(crate) checkpoint_state: IndexCheckpoint,
 }
 
 /// Examines the unsealed segment, without changing anything.
 ///
 /// `live_writer`: another process is writing, so whatever stands behind the last frame that is
 /// known to be durable is not there yet, and nothing is decided.
-pub(super) fn examine(
+pub(crate) fn examine(
     dir: &Dir,
     store: [u8; 16],
     mode: ReadMode,
     last: &Last,
     live_writer: bool,
 ) -> Result<Examined> {
-    let (checkpoint, checkpoint_state) = usable_checkpoint(dir, store, mode, last)?;
+    let (checkpoint, checkpoint_state) = match usable_checkpoint(dir, store, mode, last)? {
+        Checkpoint::Usable(index, state) => (Some(*index), state),
+        Checkpoint::None(state) => (None, state),
+        Checkpoint::Contradicts(damage, good_until) => {
+            return contradicted(last, damage, good_until);
+        }
+    };
     let mut resumed = Progress::start(&last.header);
     if let Some(index) = &checkpoint {
         resumed = resume(index);
@@ -75,6 +81,23 @@ pub(super) fn examine(
         empty: progress.events == 0,
     };
     Ok(Examined { decision: decide(&found), progress, bytes_behind, checkpoint, checkpoint_state })
+}
+
+/// The log is not what a checkpoint that verifies proves to have been there. What there is before
+/// `good_until` can be shown.
+fn contradicted(last: &Last, damage: Damage, good_until: u32) -> Result<Examined> {
+    let mut progress = Progress::start(&last.header);
+    let seed = Seed::of(&last.header.salt);
+    let mut scanner = Scanner::new(&last.file, seed, last.header.len);
+    scanner.walk(&mut progress, good_until, |_, _, _| Ok(()))?;
+    let why = "the log is not the one that it was made of".to_owned();
+    Ok(Examined {
+        progress,
+        decision: Decision::Refuse(damage),
+        bytes_behind: 0,
+        checkpoint: None,
+        checkpoint_state: IndexCheckpoint::Ignored { why },
+    })
 }
 
 /// Reads what was not known to be durable again, past the cache: after a failed sync the cache may
@@ -137,6 +160,15 @@ fn best_later(scanner: &mut Scanner<'_>, end: u32) -> Result<Option<(u32, u32)>>
     Ok(best)
 }
 
+/// What is to be made of the index checkpoint of a segment.
+enum Checkpoint {
+    Usable(Box<SealedIndex>, IndexCheckpoint),
+    None(IndexCheckpoint),
+    /// It verifies, and the log is not what it was made of: what proves that, and up to where the
+    /// log may be looked at all the same.
+    Contradicts(Damage, u32),
+}
+
 /// The index checkpoint of a segment, if it is one and agrees with the log. It is derived: no fault
 /// of it keeps a store from opening.
 fn usable_checkpoint(
@@ -144,21 +176,23 @@ fn usable_checkpoint(
     store: [u8; 16],
     mode: ReadMode,
     last: &Last,
-) -> Result<(Option<SealedIndex>, IndexCheckpoint)> {
+) -> Result<Checkpoint> {
     let header = &last.header;
     let name = LogFile::IndexCheckpoint { ordinal: header.ordinal, generation: header.generation };
     let index = match SealedIndex::open(dir, name, mode) {
         Ok(Some(index)) => index,
-        Ok(None) => return Ok((None, IndexCheckpoint::Missing)),
-        Err(e) => return Ok((None, IndexCheckpoint::Ignored { why: e.to_string() })),
+        Ok(None) => return Ok(Checkpoint::None(IndexCheckpoint::Missing)),
+        Err(e) => {
+            return Ok(Checkpoint::None(IndexCheckpoint::Ignored { why: e.to_string() }));
+        }
     };
     let footer = &index.footer;
-    let ignored = |why: &str| Ok((None, IndexCheckpoint::Ignored { why: why.into() }));
+    let ignored = |why: &str| Ok(Checkpoint::None(IndexCheckpoint::Ignored { why: why.into() }));
     if footer.store == store && footer.salt != header.salt && footer.events > 0 {
         // Only a segment without events is ever replaced, so this one stands in the place of
         // another that had some.
         let expected = format!("the segment that {name} was made of");
-        return Err(Error::corrupt(last.file.path(), 0, expected, "another one"));
+        return Ok(Checkpoint::Contradicts(damage(0, expected, "another one"), HEADER_BYTES));
     }
     if (footer.store, footer.salt, footer.base) != (store, header.salt, last.begin.base) {
         return ignored("it describes another segment");
@@ -174,12 +208,15 @@ fn usable_checkpoint(
     // A checkpoint that verifies is evidence of what was durable, also where the log disagrees:
     // then it is the log that is damaged, and the scan from its end tells.
     if !ends_with(&last.file, Seed::of(&header.salt), footer, last_event)? {
-        let path = last.file.path();
         let expected = format!("a frame with the checksum {:08x}", footer.last_crc);
-        return Err(Error::corrupt(path, u64::from(footer.end), expected, "none"));
+        return Ok(Checkpoint::Contradicts(damage(footer.end, expected, "none"), footer.end));
     }
     let events = u64::from(footer.events);
-    Ok((Some(index), IndexCheckpoint::Used { events }))
+    Ok(Checkpoint::Usable(Box::new(index), IndexCheckpoint::Used { events }))
+}
+
+fn damage(offset: u32, expected: String, found: &str) -> Damage {
+    Damage { offset, expected, found: found.into(), unsupported: false }
 }
 
 /// Whether the last frame that an index covers stands in the segment, whole. Its last event is in
@@ -190,11 +227,9 @@ fn ends_with(
     footer: &SealedFooter,
     last_event: Option<u32>,
 ) -> Result<bool> {
-    let control = [WATERMARK_BYTES, BEGIN_BYTES, SEAL_BYTES];
-    let starts = control.map(|bytes| footer.end.saturating_sub(bytes)).into_iter();
-    let starts = starts.chain(last_event);
-    for start in starts {
-        let Some(len) = footer.end.checked_sub(start).filter(|_| start >= HEADER_BYTES) else {
+    // Mostly it is one of a known size, so the frames before it need not be read.
+    for len in [WATERMARK_BYTES, BEGIN_BYTES, SEAL_BYTES] {
+        let Some(start) = footer.end.checked_sub(len).filter(|start| *start >= HEADER_BYTES) else {
             continue;
         };
         let bytes = file.read_range(u64::from(start), len as usize)?.unwrap_or_default();
@@ -203,6 +238,18 @@ fn ends_with(
             && frame.verify_body(&bytes).is_ok()
         {
             return Ok(true);
+        }
+    }
+    let mut offset = last_event.unwrap_or(HEADER_BYTES);
+    let mut scanner = Scanner::new(file, seed, footer.end);
+    while offset >= HEADER_BYTES && offset < footer.end {
+        let Ok(frame) = scanner.frame(offset)? else { break };
+        if frame.verify_body(scanner.bytes(offset, frame.len)?).is_err() {
+            break;
+        }
+        offset += frame.len;
+        if offset == footer.end {
+            return Ok(frame.crc == footer.last_crc);
         }
     }
     Ok(false)

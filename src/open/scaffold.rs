@@ -36,7 +36,7 @@ pub(super) fn claim(dir: &Dir, create: bool) -> Result<(StoreHeader, Box<dyn Loc
 }
 
 /// Reads the identity of a store.
-pub(super) fn read_header(dir: &Dir) -> Result<StoreHeader> {
+pub(crate) fn read_header(dir: &Dir) -> Result<StoreHeader> {
     let file = match state(dir)? {
         State::Store => dir.open(STORE, crate::storage::Access::Read)?,
         State::Nothing => return Err(Error::NotFound { path: dir.path("") }),
@@ -65,8 +65,13 @@ pub(super) fn say_alive(dir: &Dir) -> Result<Box<dyn Lock>> {
 }
 
 /// Whether a writer is alive.
-pub(super) fn writer_is_alive(dir: &Dir) -> Result<bool> {
+pub(crate) fn writer_is_alive(dir: &Dir) -> Result<bool> {
     dir.is_locked(STORE)
+}
+
+/// Whether there is nothing, or what an interrupted creation left.
+pub(super) fn is_vacant(dir: &Dir) -> Result<bool> {
+    Ok(matches!(state(dir)?, State::Nothing))
 }
 
 enum State {

@@ -117,7 +117,10 @@ impl ReadAll {
 
     fn source(self, head: Option<Position>) -> Result<Source> {
         let (catalog, first, last) = self.bounds(head)?;
-        let damage = catalog.damage.clone();
+        // Backwards from a position that is there, the damaged end is not met.
+        let visible = catalog.watermark.visible().0;
+        let is_inside = self.after.is_some_and(|after| after.0 <= visible.saturating_add(1));
+        let damage = catalog.damage.clone().filter(|_| !(self.backwards && is_inside));
         let way = if self.query.is_everything() {
             let segments = catalog.log.segments();
             Way::All(Box::new(Walk { segments, catalog, first, last, at: None }))
@@ -162,7 +165,13 @@ enum Way {
 impl Way {
     fn next(&mut self, backwards: bool) -> Result<Option<Event>> {
         match self {
-            Self::All(walk) if walk.first > walk.last => Ok(None),
+            Self::All(walk) if walk.first > walk.last => {
+                if backwards {
+                    Ok(None)
+                } else {
+                    walk.pass_rest().map(|()| None)
+                }
+            }
             Self::All(walk) if backwards => walk.read_last().map(Some),
             Self::All(walk) => walk.read_first().map(Some),
             Self::Found(search) => search.next(),
@@ -266,7 +275,24 @@ impl Walk {
             }
             return Ok(());
         }
+        self.pass_rest()?;
         self.seek(position)
+    }
+
+    /// Passes the frames without events behind the last one: nothing else would ever look at them,
+    /// and damage is to be seen.
+    fn pass_rest(&mut self) -> Result<()> {
+        if let Some((index, at)) = &mut self.at
+            && let Some(segment) = self.segments.get(*index)
+        {
+            while at.offset + at.frame.len < segment.written() {
+                segment.next_frame(at)?;
+                if at.frame.events > 0 {
+                    break;
+                }
+            }
+        }
+        Ok(())
     }
 
     /// Finds the frame of a position by the index.

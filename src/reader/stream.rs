@@ -72,7 +72,10 @@ impl ReadStream {
             Some(Version(after)) => first = after.saturating_add(1),
             None => {}
         }
-        let damage = catalog.damage.clone();
+        // Backwards from a version that is there, the damaged end is not met.
+        let newest = head.map_or(0, |head| head.version.0);
+        let is_inside = self.after.is_some_and(|after| after.0 <= newest.saturating_add(1));
+        let damage = catalog.damage.clone().filter(|_| !(self.backwards && is_inside));
         let (name, backwards) = (self.stream, self.backwards);
         let mut source = Source {
             catalog,

@@ -110,10 +110,16 @@ impl StoreOptions {
     /// Opens the store in a directory for reading. Takes no lock and changes nothing; works beside
     /// a running writer, and shows what that has made durable by then.
     ///
+    /// A store whose log is damaged opens too: reads show what is good in front of the damage and
+    /// then give the error, and look-ups that find nothing there give it as well.
+    ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where there is no store; otherwise as [`StoreOptions::open`].
+    /// [`Error::NotFound`] where there is no store; [`Error::Corrupt`] and
+    /// [`Error::UnsupportedFormat`] only for the file `STORE`; otherwise as [`StoreOptions::open`].
     ///
+    /// [`Error::UnsupportedFormat`]: crate::Error::UnsupportedFormat
+    /// [`Error::Corrupt`]: crate::Error::Corrupt
     /// [`Error::NotFound`]: crate::Error::NotFound
     pub fn open_read_only(self, path: impl AsRef<Path>) -> Result<Store> {
         self.open_read_only_in(&Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
@@ -134,12 +140,12 @@ impl StoreOptions {
     pub(crate) fn open_in(self, dir: Dir) -> Result<Store> {
         self.settings.check()?;
         let opened = open::open(&dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
+        Ok(Store::assemble(dir, opened, &self.settings))
     }
 
     pub(crate) fn open_read_only_in(self, dir: &Dir) -> Result<Store> {
         self.settings.check()?;
-        let opened = open::open_read_only(dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
+        let opened = open::open_read_only(dir, &self.settings, false)?;
+        Ok(Store::assemble(dir.clone(), opened, &self.settings))
     }
 }

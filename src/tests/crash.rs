@@ -1,7 +1,7 @@
 //! A power cut before every call of the storage, and what it may leave, opened again.
 
 use super::history::{Act, Maker, Runner};
-use super::oracle::{Checked, Model, check_disk, check_opened};
+use super::oracle::{Checked, Model, assert_verifies, check_disk, check_opened, verified_end};
 use super::{MODES, Random, Scene, open, scaled, seed, small};
 use crate::storage::memory::{Choice, Keep, MemoryDisk};
 use crate::{Durability, StoreOptions};
@@ -95,7 +95,9 @@ impl Sweep {
             self.crash_opening(image, model, durable);
         }
         let disk = image.crash_keeping_everything();
+        let end = verified_end(image);
         let store = open(&disk, &self.options).unwrap();
+        assert_eq!(end.unwrap_or_default(), store.head(), "verify sees the end that opening does");
         let mut model = model.clone();
         model.settle(store.head());
         // What opening has decided stays, even if the power goes right behind it.
@@ -103,6 +105,9 @@ impl Sweep {
         assert_eq!(behind.head(), store.head(), "after a power cut behind the opening");
         drop(behind);
         check_opened(&disk, &self.options, &store, &mut model);
+        if self.random.one_in(4) {
+            assert_verifies(&disk, &model);
+        }
     }
 
     /// Opens what a crash left, with the power going before each call of that.

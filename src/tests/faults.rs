@@ -3,7 +3,7 @@
 use std::io::ErrorKind;
 
 use super::history::{Act, Maker, Runner};
-use super::oracle::{Checked, Model, assert_holds, check_disk};
+use super::oracle::{Checked, Model, assert_holds, assert_verifies, check_disk};
 use super::{Scene, scaled, seed, small};
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
 use crate::{Durability, Error, Result, Store, StoreOptions};
@@ -101,7 +101,9 @@ impl Sweep {
         for left in [disk.crash_keeping_everything(), disk.crash_keeping_nothing()] {
             if self.checked.is_new(&left, model) {
                 self.disks += 1;
-                check_disk(&left, &self.options, &mut model.clone());
+                let mut model = model.clone();
+                check_disk(&left, &self.options, &mut model);
+                assert_verifies(&left, &model);
             }
         }
     }

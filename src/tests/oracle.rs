@@ -4,10 +4,13 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::{open, open_read_only};
 use crate::format::codec::crc32;
+use crate::maintain::Verify;
+use crate::storage::Dir;
 use crate::storage::memory::MemoryDisk;
+use crate::sync::Arc;
 use crate::{
-    Appended, Event, EventId, ExpectedVersion, NewEvent, Position, ReadAll, ReadStream, Result,
-    Store, StoreOptions, Version,
+    Appended, Error, Event, EventId, ExpectedVersion, NewEvent, Position, ReadAll, ReadStream,
+    Result, Store, StoreOptions, Version,
 };
 
 /// An event as it has to be read: what it was made of, its stream, its version there.
@@ -184,6 +187,30 @@ pub(super) fn check_opened(
     let after = check(&store, model);
     assert_same(&after, &before, || "after closing and opening".into());
     store.close().unwrap();
+}
+
+/// Verify finds nothing in a store that was closed.
+pub(super) fn assert_verifies(disk: &MemoryDisk, model: &Model) {
+    let report = verify(disk).run().unwrap();
+    assert!(report.findings.is_empty() && !report.uncompared, "{report:?}");
+    assert_eq!(report.events, model.len());
+}
+
+fn verify(disk: &MemoryDisk) -> Verify<'static> {
+    Verify::new(Dir::new(Arc::new(disk.clone())), None)
+}
+
+/// Where verify sees the end of a store that was not closed. Whatever a crash leaves, it is no
+/// damage of the log. `None` where no store was created yet.
+pub(super) fn verified_end(disk: &MemoryDisk) -> Option<Position> {
+    match verify(&disk.crash_keeping_everything()).run() {
+        Ok(report) => {
+            assert!(!report.has_log_damage(), "{:?}", report.findings);
+            Some(report.last_position)
+        }
+        Err(Error::NotFound { .. }) => None,
+        Err(e) => panic!("{e}"),
+    }
 }
 
 fn append_one_more(store: &Store, model: &mut Model) {

@@ -23,10 +23,7 @@ fn options() -> StoreOptions {
 fn closed_store(path: &Path) {
     let store = options().open(path).unwrap();
     for n in 0..EVENTS {
-        let mut id = [1; 16];
-        id[..8].copy_from_slice(&n.to_le_bytes());
-        let event = NewEvent::new("Counted", format!("{n} {}", "x".repeat(200)));
-        let event = event.id(EventId::from_bytes(id));
+        let event = NewEvent::new("Counted", format!("{n} {}", "x".repeat(200))).id(id(n));
         store.append(format!("Stream-{}", n % 11), ExpectedVersion::Any, [event]).unwrap();
     }
     assert!(store.info().unwrap().segments >= 3);
@@ -61,6 +58,7 @@ fn check(path: &Path, file: &str, what: &str) {
             let is_typed = e.is_corruption()
                 || matches!(e, Error::UnsupportedFormat { .. } | Error::NotAStore { .. });
             assert!(is_typed, "{file}, {what}: {e}");
+            check_reading(path, file, what);
             assert!(contents(path) == before, "{file}, {what}: a refused open changed a file");
             return;
         }
@@ -99,6 +97,62 @@ fn check(path: &Path, file: &str, what: &str) {
     }
     let more = store.append("Stream-0", ExpectedVersion::Exists, [NewEvent::new("Counted", "")]);
     assert!(more.is_ok() || !is_derived(file), "{file}, {what}: {more:?}");
+}
+
+fn id(n: u64) -> EventId {
+    let mut id = [1; 16];
+    id[..8].copy_from_slice(&n.to_le_bytes());
+    EventId::from_bytes(id)
+}
+
+/// Reads a store that is refused for writing: what is good is shown, then comes a typed error, and
+/// nothing that was there is ever said to be absent.
+fn check_reading(path: &Path, file: &str, what: &str) {
+    let store = match options().open_read_only(path) {
+        Ok(store) => store,
+        Err(e) => {
+            assert!(file.ends_with("STORE"), "{file}, {what}: refused for reading too: {e}");
+            return;
+        }
+    };
+    let mut read = 0;
+    let mut end = None;
+    for event in store.read_all() {
+        match event {
+            Ok(event) => {
+                assert!(event.data().starts_with(format!("{read} ").as_bytes()), "{file}, {what}");
+                read += 1;
+            }
+            Err(e) => end = Some(e),
+        }
+    }
+    let end = end.unwrap_or_else(|| panic!("{file}, {what}: {read} events, and no error"));
+    assert!(end.is_corruption() || matches!(end, Error::UnsupportedFormat { .. }), "{end}");
+    assert_eq!(store.head().0, read, "{file}, {what}: the head is what can be read");
+    assert!(store.read_all().backwards().into_iter().next().unwrap().is_err(), "{file}, {what}");
+    if read > 0 {
+        let inside = annals::Position(read + 1);
+        let back = store.read_all().after(inside).backwards().into_iter();
+        assert_eq!(back.map(Result::unwrap).count() as u64, read, "{file}, {what}");
+    }
+    assert!(store.stream("Absent-1").is_err(), "{file}, {what}: absent is never assumed");
+    assert!(store.event_by_id(id(EVENTS)).is_err(), "{file}, {what}: absent is never assumed");
+    for n in 0..EVENTS {
+        match store.event_by_id(id(n)) {
+            Ok(Some(event)) => assert_eq!(event.position().0, n + 1, "{file}, {what}"),
+            Ok(None) => panic!("{file}, {what}: event {n} is said to be absent"),
+            Err(e) => assert!(e.is_corruption() || n >= read, "{file}, {what}: {e}"),
+        }
+    }
+    for n in 0..11_u64 {
+        let name = format!("Stream-{n}");
+        let events: Vec<_> = store.read_stream(&name).into_iter().collect();
+        assert!(events.last().is_some_and(Result::is_err), "{file}, {what}: {name} ends");
+        let shown = read.saturating_sub(n).div_ceil(11);
+        assert_eq!(events.len() as u64, shown + 1, "{file}, {what}: {name}");
+    }
+    let refused = store.append("A-1", ExpectedVersion::Any, [NewEvent::new("X", "")]);
+    assert!(matches!(refused, Err(Error::ReadOnly)));
 }
 
 /// Damages each file of a closed store in each of the given ways.

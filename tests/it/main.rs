@@ -23,3 +23,5 @@ mod subscribe;
 mod support;
 mod survey;
 mod torture;
+mod verdict;
+mod verify;

@@ -48,6 +48,14 @@ fn opens_with(path: &Path, events: u64) {
 fn refuses(path: &Path) -> Error {
     let before = contents(path);
     let e = options().open(path).unwrap_err();
+    // For reading it opens: what is good comes first, and then the same error.
+    let store = options().open_read_only(path).unwrap();
+    let mut events: Vec<_> = store.read_all().into_iter().collect();
+    let end = events.pop().unwrap().unwrap_err();
+    assert_eq!(end.to_string(), e.to_string());
+    assert!(events.iter().all(Result::is_ok));
+    assert_eq!(store.head().0, events.len() as u64);
+    assert!(store.stream("Absent-1").is_err() && store.read_stream("A-0").into_iter().count() > 0);
     assert!(contents(path) == before, "a refused open changed a file: {e}");
     e
 }

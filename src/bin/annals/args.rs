@@ -60,6 +60,10 @@ pub(crate) enum Command {
     Categories,
     /// Say what the store holds
     Info,
+    /// Check everything on disk; exit code 5 where the log is damaged
+    Verify,
+    /// Make a new store of every event that survives damage; the old one is only read
+    Repair(Repair),
 }
 
 #[derive(Debug, clap::Args)]
@@ -141,6 +145,17 @@ pub(crate) struct Cat {
     /// At most this many events
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Repair {
+    /// The directory of the damaged store
+    pub(crate) from: PathBuf,
+    /// The directory of the new store; nothing may be there
+    pub(crate) to: PathBuf,
+    /// Only say what survives and what is lost
+    #[arg(long)]
+    pub(crate) dry_run: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -23,6 +23,8 @@ pub(crate) enum Failure {
     Read { file: String, error: io::Error },
     /// A result cannot be written.
     Write(io::Error),
+    /// A check found that the log is damaged.
+    Damaged(String),
     /// The demo found that something is not as it should be.
     Demo(String),
 }
@@ -36,10 +38,12 @@ impl Failure {
     pub(crate) fn exit_code(&self) -> u8 {
         const FAILURE: u8 = 1;
         const USAGE: u8 = 2;
+        const CORRUPTION: u8 = 5;
         match self {
             Self::Usage(_)
             | Self::Store(Error::InvalidName { .. } | Error::InvalidOptions { .. }) => USAGE,
             Self::NotFound(_) => 3,
+            Self::Damaged(_) => CORRUPTION,
             Self::Store(error) => exit_code(error).unwrap_or(FAILURE),
             Self::Import { error, .. } => match &error.cause {
                 ImportErrorCause::Store(error) => exit_code(error).unwrap_or(FAILURE),
@@ -65,7 +69,7 @@ fn exit_code(error: &Error) -> Option<u8> {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(why) => f.write_str(why),
+            Self::Usage(why) | Self::Damaged(why) => f.write_str(why),
             Self::NotFound(what) => write!(f, "{what}: not found"),
             Self::Store(error) => error.fmt(f),
             Self::Import { file, error } => write!(f, "{file}: {error}"),

@@ -7,7 +7,9 @@ mod import;
 mod info;
 mod names;
 mod open;
+mod repair;
 mod streams;
+mod verify;
 
 use annals::transfer;
 
@@ -35,5 +37,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Categories => names::categories(global, output),
         Command::Streams(streams) => streams::run(global, streams, output),
         Command::Info => info::run(global, output),
+        Command::Verify => verify::run(global, output),
+        Command::Repair(repair) => repair::run(repair, output),
     }
 }
