@@ -85,8 +85,9 @@ impl<'a> Verify<'a> {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`], [`Error::NotAStore`], [`Error::UnsupportedFormat`] where a newer version
-    /// wrote to the store, and [`Error::Io`] where something cannot be read. Damage is no error here but a finding.
+    /// [`Error::NotFound`], [`Error::NotAStore`], [`Error::UnsupportedFormat`] where a newer
+    /// version wrote to the store, and [`Error::Io`] where something cannot be read. Damage is no
+    /// error here but a finding.
     pub fn run(mut self) -> Result<VerifyReport> {
         let (mut report, is_live) = self.round()?;
         if is_live && !report.findings.is_empty() {
