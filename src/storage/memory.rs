@@ -167,6 +167,12 @@ impl MemoryDisk {
         })
     }
 
+    /// A number for all that decides what anybody can see of the disk, now or after a crash; two
+    /// that differ hardly have the same.
+    pub(crate) fn digest(&self) -> u64 {
+        self.shared.tree.lock().digest()
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.shared.script.as_ref().expect("the disk is a simulated one").lock()
     }

@@ -99,7 +99,7 @@ impl Sweep {
         assert!(failures == 0 || !is_harmless, "the caller sees a fault that is none");
         let model = &runner.model;
         let killed = disk.crash_keeping_everything();
-        if self.checked.is_new_in_cache(&killed, model) {
+        if self.checked.is_new(&killed, model) {
             self.disks += 1;
             check_disk(&killed, &self.options, &mut model.clone());
         }

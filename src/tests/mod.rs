@@ -5,12 +5,15 @@
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
 mod crash;
+mod explore;
 mod faults;
 mod history;
+mod images;
 mod late;
 mod oracle;
 mod panics;
 mod rebuilt;
+mod sweep;
 
 use std::env;
 
@@ -60,10 +63,6 @@ impl Random {
     /// A number below a bound, which is not 0.
     fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
     }
 }
 

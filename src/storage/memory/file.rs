@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
-use super::content::{Content, parts};
+use super::content::{Content, mixed, parts};
 use super::script::{CallKind, Refusal};
 use super::{Choice, Chooser, Keep, Shared, Turn};
 use crate::bytes::Region;
@@ -134,6 +134,19 @@ impl Inode {
             content.write(at, seen.get(..kept).unwrap_or_default());
         }
         Self::new(content, true)
+    }
+
+    /// A number for all that decides what anybody can see of it, now or after a crash.
+    pub(super) fn digest(&self) -> u64 {
+        let visible = self.visible.digest();
+        let Some(medium) = &self.medium else { return visible };
+        let mut digest = mixed(visible) ^ medium.content.digest();
+        for write in &medium.unsynced {
+            let sum = u64::from(crc32fast::hash(&write.bytes)) << 32 | write.bytes.len() as u64;
+            digest = mixed(mixed(digest ^ write.offset as u64) ^ sum);
+        }
+        let lost = medium.lost.iter().fold(0, |lost, sector| mixed(lost ^ *sector as u64));
+        mixed(mixed(digest ^ u64::from(medium.grown)) ^ lost)
     }
 
     /// Changes a byte everywhere, also in what a later sync will write.
