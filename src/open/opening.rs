@@ -6,7 +6,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
-use crate::format::frame::Begin;
+use crate::format::frame::{Begin, time_that_fits};
 use crate::format::segment::SegmentHeader;
 use crate::format::store::StoreHeader;
 use crate::index::{Context, Directory, Hasher, IdRun, Index, SegmentIndex, Slot, Tiers, Unit};
@@ -239,7 +239,8 @@ impl<'a> Opening<'a> {
         discard_unused(self.dir, unused)?;
         let log = self.log(None);
         let index = self.index(&log, Vec::new());
-        self.begin_next(&log, index, &link_to_nothing(), 1, self.dir.now())
+        let now = time_that_fits(self.dir.now());
+        self.begin_next(&log, index, &link_to_nothing(), 1, now)
     }
 
     /// Begins a new segment, durably: from then on what its first frame says of the one before
