@@ -3,8 +3,8 @@
 use super::history::{Act, Maker, Runner};
 use super::oracle::{Model, check, check_disk};
 use super::{MODES, seed, small};
-use crate::Timestamp;
 use crate::storage::memory::MemoryDisk;
+use crate::Timestamp;
 
 #[test]
 fn a_clock_before_1970_or_behind_4253_says_the_same_in_log_and_index() {

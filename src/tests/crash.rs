@@ -1,7 +1,7 @@
 //! A power cut before every call of the storage, and what it may leave, opened again: histories
 //! that are too long for the [exploration](super::explore) of all of them.
 
-use super::history::{Act, Maker, Runner, filled};
+use super::history::{Act, History, Maker, Runner, filled};
 use super::oracle::Model;
 use super::sweep::Sweep;
 use super::{MODES, scaled, seed, small};
@@ -86,18 +86,25 @@ fn a_crash_in_a_group_of_callers_keeps_what_was_acknowledged() {
     sweep.report();
 }
 
+/// A store in which segments are folded into the directory and the runs of ids.
+pub(super) fn folding() -> History {
+    let options = small();
+    let (disk, model) = filled(8, &options, false);
+    let mut maker = Maker::new(seed() + 3, 12);
+    let mut acts: Vec<Act> = (0..6).map(|_| Act::Append(maker.one(2, 9000))).collect();
+    acts.push(Act::Reopen);
+    acts.push(Act::Append(maker.one(1, 30)));
+    History { disk, model, options, acts }
+}
+
 #[test]
 fn a_crash_while_the_index_is_folded_costs_nothing() {
-    for is_closed in [false, true].into_iter().take(scaled(1, 2)) {
-        let options = small();
-        let (disk, model) = filled(8, &options, is_closed);
-        let mut maker = Maker::new(seed() + 3, 12);
-        let mut acts: Vec<Act> = (0..6).map(|_| Act::Append(maker.one(2, 9000))).collect();
-        acts.push(Act::Reopen);
-        acts.push(Act::Append(maker.one(1, 30)));
-        let mut sweep = sweep("folds", options, Durability::Sync);
+    let History { mut disk, mut model, options, acts } = folding();
+    for _ in 0..scaled(1, 2) {
+        let mut sweep = sweep("folds", options.clone(), Durability::Sync);
         sweep.run(&disk, &model, &acts);
         sweep.report();
+        (disk, model) = filled(8, &options, true);
     }
 }
 

@@ -12,7 +12,7 @@
 use std::env;
 use std::time::{Duration, Instant};
 
-use super::history::{Act, Maker, Runner};
+use super::history::{Act, History, Maker, Runner};
 use super::oracle::Model;
 use super::sweep::{Sweep, Tally};
 use super::{MODES, scaled, seed, small};
@@ -20,11 +20,11 @@ use crate::storage::memory::MemoryDisk;
 use crate::{Durability, StoreOptions};
 
 /// What a history is made of. Each ends with closing, so closing is crashed behind each of them.
-const CALLS: [&str; 8] =
+pub(super) const CALLS: [&str; 8] =
     ["append", "append-n", "batch", "group", "roll", "keep-up", "sync", "reopen"];
 
 /// What it begins with.
-const BASES: [&str; 4] = ["fresh", "sealed", "cut", "full"];
+pub(super) const BASES: [&str; 4] = ["fresh", "sealed", "cut", "full"];
 
 /// Images that are made on every change, in each mode.
 const ENOUGH: usize = 70_000;
@@ -79,6 +79,14 @@ fn base(name: &str, seed: u64) -> (MemoryDisk, Model) {
     }
     runner.close().unwrap();
     (disk.crash_keeping_everything(), runner.model)
+}
+
+/// A history by the names of its calls.
+pub(super) fn history(name: &str, calls: &[&str]) -> History {
+    let (disk, model) = base(name, seed());
+    let mut maker = Maker::new(seed() ^ 0xAC7, 5);
+    let acts = calls.iter().map(|call| act(call, &mut maker)).collect();
+    History { disk, model, options: options(), acts }
 }
 
 /// Every history of so many calls.

@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use super::history::{Act, Maker, Runner};
+use super::crash::folding;
+use super::history::{Act, History, Maker, Runner};
 use super::oracle::{Checked, Model, assert_holds, check_disk};
 use super::{Scene, scaled, seed, small};
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
@@ -27,6 +28,7 @@ struct Sweep {
     options: StoreOptions,
     durability: Durability,
     acts: Vec<Act>,
+    faults: &'static [Fault],
     checked: Checked,
     runs: usize,
     failures: usize,
@@ -39,6 +41,7 @@ impl Sweep {
             options: small(),
             durability,
             acts,
+            faults: &FAULTS,
             checked: Checked::default(),
             runs: 0,
             failures: 0,
@@ -54,11 +57,7 @@ impl Sweep {
         runner.close().unwrap();
         let trace = disk.trace();
         for (call, traced) in trace.iter().enumerate() {
-            let reads = [CallKind::Read, CallKind::Len, CallKind::Map, CallKind::Open];
-            // One error of a read is like the other, unless it is of those that are no error.
-            let is_told_apart = |fault: &Fault| ![TOO_MANY_FILES, FULL, REFUSED].contains(fault);
-            let all = scaled(0, 1) == 1 || !reads.contains(&traced.kind);
-            for fault in FAULTS.into_iter().filter(|fault| all || is_told_apart(fault)) {
+            for &fault in self.faults {
                 for lasting in [Lasting::Once, Lasting::ForEver] {
                     let seed = seed();
                     let _scene = Scene(move || {
@@ -151,7 +150,7 @@ fn open_twice(runner: &mut Runner<'_>, lasting: Lasting) -> Result<()> {
 }
 
 /// An error of the medium is that, and no word on what the files hold.
-fn assert_typed(e: &Error) {
+pub(super) fn assert_typed(e: &Error) {
     match e {
         Error::Io { .. } => {}
         Error::NotWritten { cause } | Error::Unknown { cause } | Error::Poisoned { cause } => {
@@ -199,6 +198,19 @@ fn standard() -> Vec<Act> {
         Act::Append(maker.one(1, 70_000)),
         Act::Append(maker.one(1, 20)),
     ]
+}
+
+pub(super) fn standard_history() -> History {
+    let disk = MemoryDisk::simulated(seed());
+    History { disk, model: Model::default(), options: small(), acts: standard() }
+}
+
+#[test]
+fn a_fault_while_the_index_is_folded_is_typed_and_loses_nothing() {
+    let History { disk, model, acts, .. } = folding();
+    let mut sweep = Sweep::new(acts, Durability::Sync);
+    sweep.faults = if scaled(0, 1) == 1 { &FAULTS } else { &[DISK_ERROR] };
+    sweep.run(&disk, &model);
 }
 
 #[test]

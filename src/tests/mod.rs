@@ -5,6 +5,7 @@
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
 mod clock;
+mod covered;
 mod crash;
 mod explore;
 mod faults;
@@ -14,6 +15,7 @@ mod late;
 mod oracle;
 mod panics;
 mod rebuilt;
+mod schedules;
 mod sweep;
 
 use std::env;
