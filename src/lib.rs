@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
+//! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
 
 mod batch;
@@ -74,6 +75,8 @@ pub use position::{ExpectedVersion, Position, Timestamp, Version};
 pub use reader::{AllEvents, ReadAll, ReadStream, StreamEvents};
 pub use store::{Info, Store, StoreOptions, StreamInfo};
 
+#[cfg(feature = "testkit")]
+pub mod testkit;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 
