@@ -45,6 +45,12 @@ impl Model {
         &self.appends
     }
 
+    /// The event at a position.
+    pub(super) fn at(&self, position: u64) -> Option<&Recorded> {
+        let index = usize::try_from(position.checked_sub(1)?).ok()?;
+        self.events().nth(index)
+    }
+
     /// How many events there are, which is also the last position.
     pub(super) fn len(&self) -> u64 {
         self.appends.iter().map(|append| append.events.len() as u64).sum()

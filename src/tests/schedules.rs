@@ -250,7 +250,7 @@ impl Schedule<'_> {
         let Some(store) = &self.runner.store else { return Ok(()) };
         let events = reader.events.get_or_insert_with(|| {
             reader.upto = store.head().0;
-            reader.at = self.random.below(reader.upto as usize + 1) as u64;
+            reader.at = self.random.next() % (reader.upto + 1);
             store.read_all().after(Position(reader.at)).into_iter()
         });
         for _ in 0..=self.random.below(4) {
@@ -259,7 +259,7 @@ impl Schedule<'_> {
                     self.tally.read_events += 1;
                     reader.at += 1;
                     assert_eq!(event.position(), Position(reader.at));
-                    let recorded = self.runner.model.events().nth(reader.at as usize - 1);
+                    let recorded = self.runner.model.at(reader.at);
                     assert_holds(&event, recorded.expect("an event that was appended"));
                 }
                 Some(Err(e)) => {
@@ -283,8 +283,8 @@ impl Schedule<'_> {
         if head == 0 {
             return Ok(());
         }
-        let position = 1 + self.random.below(head as usize) as u64;
-        let recorded = self.runner.model.events().nth(position as usize - 1).unwrap();
+        let position = 1 + self.random.next() % head;
+        let recorded = self.runner.model.at(position).unwrap();
         let by_position = store.event(Position(position))?.expect("an event that is visible");
         assert_holds(&by_position, recorded);
         let by_id = store.event_by_id(by_position.id())?.expect("an id that is visible");
