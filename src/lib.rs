@@ -37,6 +37,7 @@
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
+//! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
 
 mod batch;
@@ -83,6 +84,8 @@ pub use search::Explanation;
 pub use store::{Info, Store, StoreOptions, StreamInfo};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
 
+#[cfg(feature = "testkit")]
+pub mod testkit;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 

@@ -365,6 +365,12 @@ impl Store {
         answers.into_iter().map(answer).collect()
     }
 
+    /// Whether a write or a sync has failed, told or not.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        let writing = self.inner.writing.as_ref();
+        writing.is_some_and(|writing| writing.writer.core().check_poison().is_err())
+    }
+
     /// What upkeep would make ready now, for a test to do so later.
     pub(crate) fn late_preparation(&self) -> Option<crate::writer::Preparation> {
         let writing = self.inner.writing.as_ref()?;

@@ -27,6 +27,13 @@ pub(super) const BATCH_HEAD_BYTES: usize = OFF_TABLES + 4 + 4 + 4;
 pub(super) const TIME_BITS: u32 = 56;
 /// The latest time that fits a head, in the year 4253.
 pub(super) const MAX_TIME: u64 = (1 << TIME_BITS) - 1;
+
+/// A time as a head can hold it. Whatever else says when a commit was has to say the same.
+pub(crate) fn time_that_fits(time: Timestamp) -> Timestamp {
+    let micros = u64::try_from(time.as_micros()).unwrap_or(0).min(MAX_TIME);
+    Timestamp::from_micros(micros.cast_signed())
+}
+
 /// Kinds with this bit may be skipped by a reader that does not know them.
 const SKIPPABLE: u8 = 0x40;
 

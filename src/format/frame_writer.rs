@@ -2,7 +2,7 @@
 
 use super::codec::{Put, crc32, patch_u32};
 use super::frame::{
-    ALIGN, BATCH_HEAD_BYTES, Begin, Kind, MAX_TIME, OFF_LEN, OFF_TABLES, Seal, TIME_BITS,
+    ALIGN, BATCH_HEAD_BYTES, Begin, Kind, OFF_LEN, OFF_TABLES, Seal, TIME_BITS, time_that_fits,
 };
 use super::segment::Seed;
 use crate::position::Timestamp;
@@ -129,7 +129,7 @@ pub(crate) fn put_watermark(out: &mut Vec<u8>, place: &FramePlace) -> u32 {
 
 fn put_head(out: &mut Vec<u8>, place: &FramePlace, kind: Kind) -> usize {
     let start = out.len();
-    let time = u64::try_from(place.time.as_micros()).unwrap_or(0).min(MAX_TIME);
+    let time = time_that_fits(place.time).as_micros().cast_unsigned();
     out.put_u32(0);
     out.put_u32(0);
     out.put_u64(u64::from(kind as u8) << TIME_BITS | time);

@@ -6,12 +6,13 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
-use crate::format::frame::Begin;
+use crate::format::frame::{Begin, time_that_fits};
 use crate::format::segment::SegmentHeader;
 use crate::format::store::StoreHeader;
 use crate::index::{Context, Directory, Hasher, IdRun, Index, SegmentIndex, Slot, Tiers, Unit};
 use crate::log::prepare::{Prepared, discard, prepare};
 use crate::log::recovery::Decision;
+use crate::log::segment::READ_ONE;
 use crate::log::survey::{Last, Listing, Survey, Unused};
 use crate::log::tail::{Tail, link_to, link_to_nothing};
 use crate::log::{Log, Segment};
@@ -177,6 +178,8 @@ impl<'a> Opening<'a> {
                 discard_all(self.dir, unused, &last)?;
                 let log = self.log(None);
                 let index = self.index(&log, Vec::new());
+                // A segment without a frame has no time: commits go on behind the one before.
+                let time = time.max(last_commit(&log, &index, last.begin.base)?);
                 self.begin_next(&log, index, &last.begin, last.header.ordinal, time)
             }
             Decision::Cut | Decision::Refuse(_) => {
@@ -241,7 +244,8 @@ impl<'a> Opening<'a> {
         discard_unused(self.dir, unused)?;
         let log = self.log(None);
         let index = self.index(&log, Vec::new());
-        self.begin_next(&log, index, &link_to_nothing(), 1, self.dir.now())
+        let now = time_that_fits(self.dir.now());
+        self.begin_next(&log, index, &link_to_nothing(), 1, now)
     }
 
     /// Begins a new segment, durably: from then on what its first frame says of the one before
@@ -300,6 +304,15 @@ fn checkpoint(index: &Index, tail: &Tail) -> Result<()> {
     let Some(active) = index.active() else { return Ok(()) };
     let units = active.freeze();
     index.checkpoint(&active, &units, &writer::covers(tail), false)
+}
+
+/// The time of the commit of the event before a position.
+fn last_commit(log: &Log, index: &Index, base: u64) -> Result<Timestamp> {
+    let head = Position(base.saturating_sub(1));
+    let Some(segment) = log.segment_of(head) else { return Ok(Timestamp::default()) };
+    let ordinal = u32::try_from(head.0 - segment.base()).unwrap_or(u32::MAX);
+    let place = index.place(segment.ordinal(), ordinal)?;
+    Ok(segment.frame(place.frame, READ_ONE)?.frame.time)
 }
 
 /// Reads events of the last segment into its index.

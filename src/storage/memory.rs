@@ -35,7 +35,7 @@ use std::time::SystemTime;
 
 use self::file::{Inode, MemoryFile};
 pub(crate) use self::script::{Call, CallKind, Fault};
-use self::script::{Random, Refusal, Script};
+use self::script::{Passed, Random, Refusal, Script};
 use self::tree::Tree;
 use super::{Access, File, Lock, Storage, disk};
 use crate::position::Timestamp;
@@ -113,6 +113,18 @@ impl MemoryDisk {
         self.script().fail_from(call, fault);
     }
 
+    /// Ends all faults to come. Sectors that are broken stay broken.
+    pub(crate) fn heal(&self) {
+        self.script().heal();
+    }
+
+    /// Breaks the sector that holds this byte of a file: reading it fails with EIO for ever. Panics
+    /// where there is no such file.
+    pub(crate) fn break_sector(&self, name: &str, offset: usize) {
+        let tree = self.shared.tree.lock();
+        tree.find(name).expect("the file to break is there").lock().break_sector(offset);
+    }
+
     /// Lets the power go before the call with this number: it fails, all later ones fail, and
     /// nothing changes any more.
     pub(crate) fn crash_at(&self, call: u64) {
@@ -167,6 +179,12 @@ impl MemoryDisk {
         })
     }
 
+    /// A number for all that decides what anybody can see of the disk, now or after a crash; two
+    /// that differ hardly have the same.
+    pub(crate) fn digest(&self) -> u64 {
+        self.shared.tree.lock().digest()
+    }
+
     fn script(&self) -> MutexGuard<'_, Script> {
         self.shared.script.as_ref().expect("the disk is a simulated one").lock()
     }
@@ -209,14 +227,14 @@ impl fmt::Debug for MemoryDisk {
 
 /// A call that got through. The next one begins when it is dropped.
 struct Turn<'a> {
-    bytes: u64,
+    passed: Passed,
     _script: Option<MutexGuard<'a, Script>>,
 }
 
 impl Turn<'_> {
     /// How many bytes of a read or a write get through.
     fn bytes(&self) -> usize {
-        usize::try_from(self.bytes).unwrap_or(usize::MAX)
+        usize::try_from(self.passed.bytes).unwrap_or(usize::MAX)
     }
 }
 
@@ -228,10 +246,13 @@ impl Shared {
         offset: u64,
         len: u64,
     ) -> Result<Turn<'_>, Refusal> {
-        let Some(script) = &self.script else { return Ok(Turn { bytes: len, _script: None }) };
+        let Some(script) = &self.script else {
+            let passed = Passed { bytes: len, is_lost: false };
+            return Ok(Turn { passed, _script: None });
+        };
         let mut script = script.lock();
-        let bytes = script.admit(kind, name, offset, len)?;
-        Ok(Turn { bytes, _script: Some(script) })
+        let passed = script.admit(kind, name, offset, len)?;
+        Ok(Turn { passed, _script: Some(script) })
     }
 }
 

@@ -286,8 +286,9 @@ impl NamedFile {
         if !fill {
             return self.on("set the length", self.file.grow(len));
         }
-        let zeros = vec![0; FILL_BYTES];
         let mut offset = self.len()?;
+        let most = usize::try_from(len.saturating_sub(offset)).unwrap_or(FILL_BYTES);
+        let zeros = vec![0; most.min(FILL_BYTES)];
         while offset < len {
             let piece = usize::try_from(len - offset).unwrap_or(FILL_BYTES).min(FILL_BYTES);
             self.write_all_at(zeros.get(..piece).unwrap_or(&zeros), offset)?;

@@ -2,7 +2,8 @@
 
 use std::io::ErrorKind;
 
-use super::history::{Act, Maker, Runner};
+use super::crash::folding;
+use super::history::{Act, History, Maker, Runner};
 use super::oracle::{Checked, Model, assert_holds, assert_verifies, check_disk};
 use super::{Scene, scaled, seed, small};
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
@@ -10,14 +11,11 @@ use crate::{Durability, Error, Result, Store, StoreOptions};
 
 const DISK_ERROR: Fault = Fault::Errno(5);
 const TOO_MANY_FILES: Fault = Fault::Errno(24);
-const FAULTS: [Fault; 6] = [
-    DISK_ERROR,
-    Fault::Error(ErrorKind::StorageFull),
-    Fault::Error(ErrorKind::Interrupted),
-    TOO_MANY_FILES,
-    Fault::Error(ErrorKind::PermissionDenied),
-    Fault::ShortCount,
-];
+const FULL: Fault = Fault::Error(ErrorKind::StorageFull);
+const INTERRUPTED: Fault = Fault::Error(ErrorKind::Interrupted);
+const REFUSED: Fault = Fault::Error(ErrorKind::PermissionDenied);
+const FAULTS: [Fault; 6] =
+    [DISK_ERROR, FULL, INTERRUPTED, TOO_MANY_FILES, REFUSED, Fault::ShortCount];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lasting {
@@ -30,6 +28,7 @@ struct Sweep {
     options: StoreOptions,
     durability: Durability,
     acts: Vec<Act>,
+    faults: &'static [Fault],
     checked: Checked,
     runs: usize,
     failures: usize,
@@ -42,6 +41,7 @@ impl Sweep {
             options: small(),
             durability,
             acts,
+            faults: &FAULTS,
             checked: Checked::default(),
             runs: 0,
             failures: 0,
@@ -56,9 +56,8 @@ impl Sweep {
         assert!(runner.run(&self.acts).is_none(), "without a fault");
         runner.close().unwrap();
         let trace = disk.trace();
-        let each = scaled(1, 1);
-        for (call, traced) in trace.iter().enumerate().step_by(each) {
-            for fault in FAULTS {
+        for (call, traced) in trace.iter().enumerate() {
+            for &fault in self.faults {
                 for lasting in [Lasting::Once, Lasting::ForEver] {
                     let seed = seed();
                     let _scene = Scene(move || {
@@ -93,12 +92,17 @@ impl Sweep {
         let moves_bytes = [CallKind::Read, CallKind::Write, CallKind::ReadDirect].contains(&kind);
         let is_harmless = match fault {
             Fault::ShortCount => true,
-            Fault::Error(ErrorKind::Interrupted) => lasting == Lasting::Once && moves_bytes,
+            INTERRUPTED => lasting == Lasting::Once && moves_bytes,
             _ => false,
         };
         assert!(failures == 0 || !is_harmless, "the caller sees a fault that is none");
         let model = &runner.model;
-        for left in [disk.crash_keeping_everything(), disk.crash_keeping_nothing()] {
+        let killed = disk.crash_keeping_everything();
+        if self.checked.is_new(&killed, model) {
+            self.disks += 1;
+            check_disk(&killed, &self.options, &mut model.clone());
+        }
+        for left in [disk.crash_keeping_nothing(), disk.crash_seeded(call)] {
             if self.checked.is_new(&left, model) {
                 self.disks += 1;
                 let mut model = model.clone();
@@ -148,7 +152,7 @@ fn open_twice(runner: &mut Runner<'_>, lasting: Lasting) -> Result<()> {
 }
 
 /// An error of the medium is that, and no word on what the files hold.
-fn assert_typed(e: &Error) {
+pub(super) fn assert_typed(e: &Error) {
     match e {
         Error::Io { .. } => {}
         Error::NotWritten { cause } | Error::Unknown { cause } | Error::Poisoned { cause } => {
@@ -196,6 +200,19 @@ fn standard() -> Vec<Act> {
         Act::Append(maker.one(1, 70_000)),
         Act::Append(maker.one(1, 20)),
     ]
+}
+
+pub(super) fn standard_history() -> History {
+    let disk = MemoryDisk::simulated(seed());
+    History { disk, model: Model::default(), options: small(), acts: standard() }
+}
+
+#[test]
+fn a_fault_while_the_index_is_folded_is_typed_and_loses_nothing() {
+    let History { disk, model, acts, .. } = folding();
+    let mut sweep = Sweep::new(acts, Durability::Sync);
+    sweep.faults = if scaled(0, 1) == 1 { &FAULTS } else { &[DISK_ERROR] };
+    sweep.run(&disk, &model);
 }
 
 #[test]

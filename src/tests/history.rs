@@ -1,7 +1,7 @@
 //! What is done to a store in a test, and doing it while keeping account in a model.
 
 use super::oracle::Model;
-use super::{Random, open};
+use super::{Random, open, seed};
 use crate::storage::memory::MemoryDisk;
 use crate::writer::Part;
 use crate::{
@@ -23,17 +23,27 @@ pub(super) enum Act {
     Reopen,
 }
 
+/// What is done to what, from the beginning.
+pub(super) struct History {
+    pub(super) disk: MemoryDisk,
+    pub(super) model: Model,
+    pub(super) options: StoreOptions,
+    pub(super) acts: Vec<Act>,
+}
+
 /// A store on a disk, and what is known of it.
 pub(super) struct Runner<'a> {
     disk: &'a MemoryDisk,
     options: StoreOptions,
-    durability: Durability,
+    pub(super) durability: Durability,
     pub(super) store: Option<Store>,
     pub(super) model: Model,
     /// The last position that was acknowledged, durable or not.
     pub(super) acknowledged: Position,
     /// An append ended in a way that stops the writer.
     pub(super) is_stopped: bool,
+    /// What is acknowledged must be there: the disk does not lie.
+    pub(super) settles: bool,
 }
 
 impl<'a> Runner<'a> {
@@ -45,7 +55,16 @@ impl<'a> Runner<'a> {
     ) -> Self {
         let options = options.clone().durability(durability);
         let acknowledged = Position(model.len());
-        Self { disk, options, durability, store: None, model, acknowledged, is_stopped: false }
+        Self {
+            disk,
+            options,
+            durability,
+            store: None,
+            model,
+            acknowledged,
+            is_stopped: false,
+            settles: true,
+        }
     }
 
     /// Opens the store, does everything up to the first failure, and returns that.
@@ -55,12 +74,21 @@ impl<'a> Runner<'a> {
 
     /// Opens the store as the last handle left it.
     pub(super) fn open(&mut self) -> Result<()> {
-        let store = open(self.disk, &self.options)?;
+        let store = self.try_open()?;
         self.model.settle(store.head());
+        self.take(store);
+        Ok(())
+    }
+
+    pub(super) fn try_open(&self) -> Result<Store> {
+        open(self.disk, &self.options)
+    }
+
+    /// Goes on with a store that holds what the model says.
+    pub(super) fn take(&mut self, store: Store) {
         self.acknowledged = store.head();
         self.is_stopped = false;
         self.store = Some(store);
-        Ok(())
     }
 
     /// Does one thing. Appends are refused, fail in a way that says whether they are there, or
@@ -141,7 +169,7 @@ impl<'a> Runner<'a> {
                     Error::Poisoned { .. } => self.is_stopped = true,
                     other => panic!("an append fails with {other:?}"),
                 }
-                assert!(!e.is_corruption(), "{e}");
+                assert!(!self.settles || !e.is_corruption(), "{e}");
                 assert!(e.is_retryable() && !e.is_conflict(), "{e}");
                 Err(e)
             }
@@ -209,4 +237,26 @@ impl Maker {
     pub(super) fn batch(&mut self, parts: usize, bytes: usize) -> Vec<(String, Vec<NewEvent>)> {
         (0..parts).flat_map(|part| self.one(1 + part % 2, bytes)).collect()
     }
+}
+
+/// A store with so many segments, closed in good order or left by a power cut.
+pub(super) fn filled(
+    segments: u64,
+    options: &StoreOptions,
+    is_closed: bool,
+) -> (MemoryDisk, Model) {
+    let disk = MemoryDisk::simulated(seed());
+    let mut maker = Maker::new(seed(), 12);
+    let mut runner = Runner::new(&disk, options, Durability::Sync, Model::default());
+    assert!(runner.run(&[]).is_none());
+    while runner.store.as_ref().unwrap().info().unwrap().segments < segments {
+        runner.act(&Act::Append(maker.one(2, 9000))).unwrap();
+        runner.act(&Act::Append(maker.batch(3, 300))).unwrap();
+        runner.act(&Act::Append(maker.one(1, 30))).unwrap();
+    }
+    if is_closed {
+        runner.close().unwrap();
+        return (disk.crash_keeping_everything(), runner.model);
+    }
+    (disk.crash_keeping_nothing(), runner.model)
 }

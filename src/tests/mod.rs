@@ -4,13 +4,19 @@
 //! Everything follows from a seed, which a failure prints. `ANNALS_SEED=n` takes another one, and
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
+mod clock;
+mod covered;
 mod crash;
+mod explore;
 mod faults;
 mod history;
+mod images;
 mod late;
 mod oracle;
 mod panics;
 mod rebuilt;
+mod schedules;
+mod sweep;
 
 use std::env;
 
@@ -60,10 +66,6 @@ impl Random {
     /// A number below a bound, which is not 0.
     fn below(&mut self, bound: usize) -> usize {
         usize::try_from(self.next() % bound as u64).unwrap()
-    }
-
-    fn one_in(&mut self, count: usize) -> bool {
-        self.below(count) == 0
     }
 }
 

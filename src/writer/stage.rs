@@ -8,6 +8,7 @@ use super::ids::{Content, Holder, compare};
 use super::request::Request;
 use crate::error::{Conflict, Error, FailedCondition, Result};
 use crate::event::{Appended, Event};
+use crate::format::frame::time_that_fits;
 use crate::format::frame_writer::{FrameEvent, FrameStream};
 use crate::index::{Hasher, Head, Indexed};
 use crate::names::EventId;
@@ -144,7 +145,7 @@ impl Core {
         staged: &mut Staged,
     ) -> Vec<Appended> {
         let first_position = self.next_position();
-        self.last_time = self.last_time.max(self.dir.now());
+        self.last_time = self.last_time.max(time_that_fits(self.dir.now()));
         let mut next: Vec<u64> = before.iter().map(|(version, _)| *version).collect();
         // Streams that are only checked do not stand in the frame.
         let mut numbers = vec![0_u16; request.streams.len()];

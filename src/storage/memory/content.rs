@@ -79,6 +79,16 @@ impl Content {
         bytes
     }
 
+    /// A number that other bytes or another length hardly have.
+    pub(super) fn digest(&self) -> u64 {
+        let stored = self.chunks.iter().filter(|(_, chunk)| ***chunk != ZEROS);
+        stored.fold(mixed(self.len as u64), |digest, (number, chunk)| {
+            let (low, high) = chunk.split_at(CHUNK / 2);
+            let sums = u64::from(crc32fast::hash(low)) | u64::from(crc32fast::hash(high)) << 32;
+            mixed(mixed(digest ^ *number as u64) ^ sums)
+        })
+    }
+
     /// Bytes that do not cross the end of a chunk.
     fn stored(&self, at: usize, len: usize) -> &[u8] {
         let chunk = self.chunks.get(&(at / CHUNK)).map_or(&ZEROS, |chunk| chunk);
@@ -93,6 +103,13 @@ impl From<&[u8]> for Content {
         content.write(0, bytes);
         content
     }
+}
+
+/// Splitmix64's last step: every bit of the number decides about every bit of the result.
+pub(super) const fn mixed(number: u64) -> u64 {
+    let mixed = (number ^ (number >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+    let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+    (mixed ^ (mixed >> 31)).wrapping_add(0x9E37_79B9_7F4A_7C15)
 }
 
 /// Cuts a range of a file at the multiples of `unit`: where each part starts in the file, and its
@@ -159,6 +176,19 @@ mod tests {
         content.write(0, b"new");
         assert_eq!(copy.to_vec(), b"old");
         assert_eq!(content.to_vec(), b"new");
+    }
+
+    #[test]
+    fn a_digest_is_of_the_bytes_and_not_of_how_they_came_there() {
+        let mut content = Content::from(&b"a"[..]);
+        content.write(3 * CHUNK, b"b");
+        let before = content.digest();
+        content.write(CHUNK, &[1]);
+        assert_ne!(content.digest(), before);
+        content.write(CHUNK, &[0]);
+        assert_eq!(content.digest(), before);
+        content.grow(4 * CHUNK);
+        assert_ne!(content.digest(), before);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 
-use super::content::{Content, parts};
+use super::content::{Content, mixed, parts};
 use super::script::{CallKind, Refusal};
 use super::{Choice, Chooser, Keep, Shared, Turn};
 use crate::bytes::Region;
@@ -14,12 +14,17 @@ use crate::sync::{Arc, Mutex};
 /// What a medium writes as a whole, or tears.
 const SECTOR: usize = 512;
 
+/// EIO.
+const DISK_ERROR: i32 = 5;
+
 /// A file without its name.
 #[derive(Clone)]
 pub(super) struct Inode {
     visible: Content,
     /// `None` where nobody asks what a crash would leave.
     medium: Option<Medium>,
+    /// Sectors that no read gets through.
+    broken: BTreeSet<usize>,
 }
 
 /// What is durable, and what separates it from what is visible.
@@ -45,7 +50,7 @@ impl Inode {
     /// A file with this durable content.
     pub(super) fn new(content: Content, tracked: bool) -> Self {
         let medium = || Medium { content: content.clone(), ..Medium::default() };
-        Self { medium: tracked.then(medium), visible: content }
+        Self { medium: tracked.then(medium), visible: content, broken: BTreeSet::new() }
     }
 
     pub(super) const fn visible(&self) -> &Content {
@@ -57,6 +62,27 @@ impl Inode {
         match &self.medium {
             Some(medium) => &medium.content,
             None => &self.visible,
+        }
+    }
+
+    pub(super) fn break_sector(&mut self, offset: usize) {
+        self.broken.insert(offset / SECTOR);
+    }
+
+    /// Fails where a read would touch a broken sector.
+    fn check_readable(&self, offset: usize, len: usize) -> io::Result<()> {
+        let end = self.visible.len().min(offset.saturating_add(len));
+        if end <= offset || self.broken.range(offset / SECTOR..=(end - 1) / SECTOR).count() == 0 {
+            return Ok(());
+        }
+        Err(io::Error::from_raw_os_error(DISK_ERROR))
+    }
+
+    /// A write that the medium never gets, though the cache counts it as written.
+    fn write_in_vain(&mut self, offset: usize, bytes: &[u8]) {
+        self.visible.write(offset, bytes);
+        if let Some(medium) = &mut self.medium {
+            medium.lost.extend(parts(offset, bytes.len(), SECTOR).map(|(at, _)| at / SECTOR));
         }
     }
 
@@ -133,7 +159,20 @@ impl Inode {
             };
             content.write(at, seen.get(..kept).unwrap_or_default());
         }
-        Self::new(content, true)
+        Self { broken: self.broken.clone(), ..Self::new(content, true) }
+    }
+
+    /// A number for all that decides what anybody can see of it, now or after a crash.
+    pub(super) fn digest(&self) -> u64 {
+        let visible = self.visible.digest();
+        let Some(medium) = &self.medium else { return visible };
+        let mut digest = mixed(visible) ^ medium.content.digest();
+        for write in &medium.unsynced {
+            let sum = u64::from(crc32fast::hash(&write.bytes)) << 32 | write.bytes.len() as u64;
+            digest = mixed(mixed(digest ^ write.offset as u64) ^ sum);
+        }
+        let lost = medium.lost.iter().fold(0, |lost, sector| mixed(lost ^ *sector as u64));
+        mixed(mixed(digest ^ u64::from(medium.grown)) ^ lost)
     }
 
     /// Changes a byte everywhere, also in what a later sync will write.
@@ -215,13 +254,17 @@ impl File for MemoryFile {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         let turn = self.admit(CallKind::Read, offset, buffer.len())?;
         let buffer = buffer.get_mut(..turn.bytes()).unwrap_or_default();
-        Ok(self.inode.lock().visible.read(buffer, place(offset)?))
+        let (inode, offset) = (self.inode.lock(), place(offset)?);
+        inode.check_readable(offset, buffer.len())?;
+        Ok(inode.visible.read(buffer, offset))
     }
 
     fn read_direct(&self, buffer: &mut [u8], offset: u64) -> io::Result<Option<usize>> {
         let turn = self.admit(CallKind::ReadDirect, offset, buffer.len())?;
         let buffer = buffer.get_mut(..turn.bytes()).unwrap_or_default();
-        Ok(Some(self.inode.lock().durable().read(buffer, place(offset)?)))
+        let (inode, offset) = (self.inode.lock(), place(offset)?);
+        inode.check_readable(offset, buffer.len())?;
+        Ok(Some(inode.durable().read(buffer, offset)))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -230,7 +273,12 @@ impl File for MemoryFile {
         let bytes = bytes.get(..turn.bytes()).unwrap_or_default();
         let offset = place(offset)?;
         offset.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
-        self.inode.lock().write(offset, bytes);
+        let mut inode = self.inode.lock();
+        if turn.passed.is_lost {
+            inode.write_in_vain(offset, bytes);
+        } else {
+            inode.write(offset, bytes);
+        }
         Ok(bytes.len())
     }
 
@@ -291,7 +339,7 @@ mod tests {
     use super::*;
     use crate::storage::{Access, Storage};
 
-    const DISK_ERROR: Fault = Fault::Errno(5);
+    const DISK_ERROR: Fault = Fault::Errno(super::DISK_ERROR);
 
     /// A disk with one file whose name and content are durable.
     fn disk(content: &[u8]) -> (MemoryDisk, Arc<dyn File>) {
@@ -471,6 +519,36 @@ mod tests {
         assert_eq!(durable(&disk).len(), 601);
         file.drop_cache().unwrap();
         assert_eq!(content(&disk).len(), 601);
+    }
+
+    #[test]
+    fn a_lost_write_is_in_the_cache_and_never_on_the_medium() {
+        let (disk, file) = disk(&[1; 1024]);
+        disk.fail_at(disk.calls(), Fault::LostWrite);
+        assert_eq!(file.write_at(&[2; 512], 0).unwrap(), 512);
+        file.write_at(&[2; 512], 512).unwrap();
+        file.sync().unwrap();
+        assert_eq!(content(&disk), [2; 1024]);
+        assert_eq!(durable(&disk), [[1; 512], [2; 512]].concat());
+        file.drop_cache().unwrap();
+        assert_eq!(content(&disk), durable(&disk));
+    }
+
+    #[test]
+    fn a_broken_sector_cannot_be_read_for_ever() {
+        let (disk, file) = disk(&[1; 1200]);
+        disk.break_sector("f", 600);
+        let mut buffer = [0; 512];
+        for file in [file, disk.crash_keeping_nothing().open("f", Access::Read).unwrap()] {
+            assert_eq!(file.read_at(&mut buffer, 0).unwrap(), 512);
+            assert_eq!(file.read_at(&mut buffer, 1024).unwrap(), 176);
+            for offset in [1, 512, 1023] {
+                let error = Some(super::DISK_ERROR);
+                assert_eq!(file.read_at(&mut buffer, offset).unwrap_err().raw_os_error(), error);
+                let direct = file.read_direct(&mut buffer, offset);
+                assert_eq!(direct.unwrap_err().raw_os_error(), error);
+            }
+        }
     }
 
     #[test]

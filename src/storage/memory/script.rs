@@ -50,6 +50,16 @@ pub(crate) enum Fault {
     Errno(i32),
     /// A read or a write moves half of the bytes; nothing else notices.
     ShortCount,
+    /// A write goes to the cache alone and counts as clean there: the medium lies. Nothing else
+    /// notices.
+    LostWrite,
+}
+
+/// A call that gets through, and how far.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Passed {
+    pub(super) bytes: u64,
+    pub(super) is_lost: bool,
 }
 
 /// Why a call did not get through.
@@ -126,14 +136,19 @@ impl Script {
         self.trace.as_deref().unwrap_or_default()
     }
 
-    /// Counts a call and says how many bytes of it get through.
+    pub(super) fn heal(&mut self) {
+        self.once.clear();
+        self.for_ever = None;
+    }
+
+    /// Counts a call and says how much of it gets through.
     pub(super) fn admit(
         &mut self,
         kind: CallKind,
         name: &str,
         offset: u64,
         len: u64,
-    ) -> Result<u64, Refusal> {
+    ) -> Result<Passed, Refusal> {
         let number = self.calls;
         self.calls += 1;
         if self.power_off_at.is_some_and(|at| number >= at) {
@@ -144,8 +159,9 @@ impl Script {
         }
         let for_ever = self.for_ever.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
         match self.once.remove(&number).or(for_ever) {
-            None => Ok(len),
-            Some(Fault::ShortCount) => Ok(len.div_ceil(2)),
+            None => Ok(Passed { bytes: len, is_lost: false }),
+            Some(Fault::ShortCount) => Ok(Passed { bytes: len.div_ceil(2), is_lost: false }),
+            Some(Fault::LostWrite) => Ok(Passed { bytes: len, is_lost: true }),
             Some(Fault::Error(kind)) => Err(Refusal::Fault(kind.into())),
             Some(Fault::Errno(number)) => Err(Refusal::Fault(io::Error::from_raw_os_error(number))),
         }
@@ -201,7 +217,7 @@ mod tests {
     use super::*;
 
     fn admit(script: &mut Script) -> Result<u64, Refusal> {
-        script.admit(CallKind::Write, "file", 7, 9)
+        script.admit(CallKind::Write, "file", 7, 9).map(|passed| passed.bytes)
     }
 
     #[test]
@@ -227,6 +243,16 @@ mod tests {
             let Err(Refusal::Fault(error)) = admit(&mut script) else { panic!("it fails") };
             assert_eq!(error.raw_os_error(), Some(5));
         }
+    }
+
+    #[test]
+    fn healing_ends_every_fault_to_come() {
+        let mut script = Script::new(0);
+        script.fail_at(0, Fault::Errno(5));
+        script.fail_from(1, Fault::Errno(5));
+        script.heal();
+        assert_eq!(admit(&mut script).unwrap(), 9);
+        assert_eq!(admit(&mut script).unwrap(), 9);
     }
 
     #[test]

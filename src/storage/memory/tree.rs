@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 
-use super::content::Content;
+use super::content::{Content, mixed};
 use super::file::Inode;
 use super::script::CallKind;
 use super::{Choice, Chooser, Keep};
@@ -224,6 +224,21 @@ impl Tree {
         image.dirs.insert(dir.into(), settled);
     }
 
+    /// A number for all that decides what anybody can see of the disk, now or after a crash; two
+    /// that differ hardly have the same.
+    pub(super) fn digest(&self) -> u64 {
+        self.dirs.iter().fold(0, |digest, (name, directory)| {
+            let entries = directory.visible.iter().chain(&directory.durable);
+            let digest = entries.fold(mixed(digest ^ text(name)), |digest, (entry, node)| {
+                mixed(mixed(digest ^ text(entry)) ^ node.digest())
+            });
+            directory.unsynced.iter().fold(mixed(digest), |digest, change| {
+                let node = change.node().map_or(0, Node::digest);
+                mixed(mixed(digest ^ text(change.name())) ^ mixed(node) ^ change.kind() as u64)
+            })
+        })
+    }
+
     fn dir(&self, name: &str) -> io::Result<&Directory> {
         self.dirs.get(name).ok_or_else(|| io::ErrorKind::NotFound.into())
     }
@@ -274,6 +289,13 @@ impl Change {
         }
     }
 
+    const fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Add { node, .. } | Self::Rename { node, .. } => Some(node),
+            Self::Remove { .. } => None,
+        }
+    }
+
     const fn node_mut(&mut self) -> Option<&mut Node> {
         match self {
             Self::Add { node, .. } | Self::Rename { node, .. } => Some(node),
@@ -283,12 +305,23 @@ impl Change {
 }
 
 impl Node {
+    fn digest(&self) -> u64 {
+        match self {
+            Self::File(inode) => inode.lock().digest(),
+            Self::Dir => 1,
+        }
+    }
+
     fn is(&self, other: &Self) -> bool {
         match (self, other) {
             (Self::File(one), Self::File(other)) => Arc::ptr_eq(one, other),
             _ => false,
         }
     }
+}
+
+fn text(name: &str) -> u64 {
+    name.bytes().fold(name.len() as u64, |digest, byte| mixed(digest ^ u64::from(byte)))
 }
 
 fn split(name: &str) -> (&str, &str) {
