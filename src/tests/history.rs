@@ -1,7 +1,7 @@
 //! What is done to a store in a test, and doing it while keeping account in a model.
 
 use super::oracle::Model;
-use super::{Random, open};
+use super::{Random, open, seed};
 use crate::storage::memory::MemoryDisk;
 use crate::writer::Part;
 use crate::{
@@ -209,4 +209,26 @@ impl Maker {
     pub(super) fn batch(&mut self, parts: usize, bytes: usize) -> Vec<(String, Vec<NewEvent>)> {
         (0..parts).flat_map(|part| self.one(1 + part % 2, bytes)).collect()
     }
+}
+
+/// A store with so many segments, closed in good order or left by a power cut.
+pub(super) fn filled(
+    segments: u64,
+    options: &StoreOptions,
+    is_closed: bool,
+) -> (MemoryDisk, Model) {
+    let disk = MemoryDisk::simulated(seed());
+    let mut maker = Maker::new(seed(), 12);
+    let mut runner = Runner::new(&disk, options, Durability::Sync, Model::default());
+    assert!(runner.run(&[]).is_none());
+    while runner.store.as_ref().unwrap().info().unwrap().segments < segments {
+        runner.act(&Act::Append(maker.one(2, 9000))).unwrap();
+        runner.act(&Act::Append(maker.batch(3, 300))).unwrap();
+        runner.act(&Act::Append(maker.one(1, 30))).unwrap();
+    }
+    if is_closed {
+        runner.close().unwrap();
+        return (disk.crash_keeping_everything(), runner.model);
+    }
+    (disk.crash_keeping_nothing(), runner.model)
 }

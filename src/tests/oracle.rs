@@ -38,7 +38,11 @@ pub(super) type Batch = [(String, Vec<NewEvent>)];
 
 impl Model {
     pub(super) fn events(&self) -> impl DoubleEndedIterator<Item = &Recorded> {
-        self.appends.iter().flat_map(|append| &append.events)
+        self.appends().iter().flat_map(|append| &append.events)
+    }
+
+    pub(super) fn appends(&self) -> &[Committed] {
+        &self.appends
     }
 
     /// How many events there are, which is also the last position.
@@ -103,11 +107,16 @@ impl Model {
         let kept = self.kept();
         assert!(head.0 >= kept, "{kept} events were acknowledged, and {head} are left");
         assert!(head.0 <= self.len(), "{head} events, more than the {} made", self.len());
-        while self.len() > head.0 {
+        self.forget_behind(head);
+        self.keep_up_to(head);
+    }
+
+    /// What is behind a position may be lost after all.
+    pub(super) fn forget_behind(&mut self, position: Position) {
+        while self.len() > position.0 {
             self.appends.pop();
         }
-        assert_eq!(self.len(), head.0, "a part of an append is there");
-        self.keep_up_to(head);
+        assert_eq!(self.len(), position.0, "a part of an append is there");
     }
 
     /// A number for all that the model says.
@@ -345,9 +354,14 @@ pub(super) fn is_same(one: &Event, other: &Event) -> bool {
 pub(super) struct Checked(HashSet<[u64; 3]>);
 
 impl Checked {
-    /// Whether nothing like it was there before: disk, medium and model.
+    /// Whether no disk like this, left by a power cut, was there before with this model.
     pub(super) fn is_new(&mut self, disk: &MemoryDisk, model: &Model) -> bool {
-        // Behind a kill or a failed sync, the cache and the medium differ.
+        let seen = digest(disk);
+        self.0.insert([seen, seen, model.digest()])
+    }
+
+    /// The same of a disk on which a process was killed: there, the cache and the medium differ.
+    pub(super) fn is_new_in_cache(&mut self, disk: &MemoryDisk, model: &Model) -> bool {
         let medium = digest(&disk.crash_keeping_nothing());
         self.0.insert([digest(disk), medium, model.digest()])
     }
