@@ -4,6 +4,7 @@
 //! Everything follows from a seed, which a failure prints. `ANNALS_SEED=n` takes another one, and
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
+mod collisions;
 mod crash;
 mod faults;
 mod history;
