@@ -9,6 +9,7 @@ mod crash;
 mod faults;
 mod history;
 mod late;
+mod model;
 mod oracle;
 mod panics;
 mod rebuilt;
