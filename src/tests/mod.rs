@@ -6,6 +6,7 @@
 
 mod collisions;
 mod crash;
+mod damage;
 mod faults;
 mod history;
 mod late;
