@@ -8,6 +8,7 @@ mod collisions;
 mod crash;
 mod damage;
 mod faults;
+mod fuzz;
 mod history;
 mod late;
 mod model;
