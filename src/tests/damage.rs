@@ -19,6 +19,11 @@ fn is_whole() -> bool {
     scaled(0, 1) == 1
 }
 
+/// One in so many of all bits and all lengths, for a long run that is not to take hours.
+fn one_in() -> usize {
+    std::env::var("ANNALS_ONE_IN").ok().map_or(1, |n| n.parse().expect("a number"))
+}
+
 /// The end of what is used of a file.
 fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
@@ -28,7 +33,7 @@ fn used(bytes: &[u8]) -> usize {
 fn bits(name: &str, bytes: &[u8], sampled: usize, stride: usize) -> Vec<usize> {
     let (len, used) = (bytes.len(), used(bytes));
     if is_whole() {
-        return (0..len * 8).collect();
+        return (0..len * 8).step_by(one_in()).collect();
     }
     let mut ranges = vec![0..64.min(len)];
     if name.ends_with(".seg") {
@@ -55,7 +60,7 @@ fn bits(name: &str, bytes: &[u8], sampled: usize, stride: usize) -> Vec<usize> {
 fn lengths(bytes: &[u8], sampled: usize) -> Vec<usize> {
     let (len, used) = (bytes.len(), used(bytes));
     if is_whole() {
-        return (0..len).collect();
+        return (0..len).step_by(one_in()).collect();
     }
     let header = HEADER_BYTES as usize;
     let mut lengths = vec![0, 1, 63, 64, header - 1, header, header + 1, header + 59, header + 60];
@@ -343,7 +348,7 @@ fn a_cut_or_overwritten_file_of_a_killed_store_cuts_at_most_the_last_group() {
         sweep.count_as(&format!("{name}, cuts"));
     }
     let bytes = sweep.base[&active].clone();
-    for at in (last_group.start..bytes.len()).step_by(scaled(13, 1)) {
+    for at in (last_group.start..bytes.len()).step_by(scaled(13, one_in())) {
         let allowed = if at < last_group.end { Allowed::CutFrom(kept) } else { Allowed::Errors };
         for filler in [0, 0xff] {
             let mut filled = bytes[..at].to_vec();

@@ -44,7 +44,8 @@ impl Frame {
             state_crc: 0,
         };
         let head_end = frame.tables(kind, bytes)?;
-        for index in 0..frame.events {
+        let events = if head_end > frame.used() as usize { 0 } else { frame.events };
+        for index in 0..events {
             let Some(place) = frame.event(bytes, index) else { break };
             let row = usize::from(index) * frame.event_row() as usize;
             if let Some(entry) = bytes.get(place.entry.range()) {
