@@ -7,8 +7,8 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
-use super::oracle::{Committed, Model, check, check_opened};
-use super::{MODES, open, scaled, seed, small};
+use super::oracle::{Committed, Model, Recorded, assert_holds, check, check_opened};
+use super::{MODES, open, open_read_only, scaled, seed, small};
 use crate::storage::memory::MemoryDisk;
 use crate::writer::Part;
 use crate::{
@@ -27,11 +27,25 @@ enum Op {
     Twice(Vec<PartOp>),
     /// As `Append`, asking for durability in whatever mode.
     Durably(Vec<PartOp>),
+    /// Reads of a stream and of everything, from anywhere.
+    Read(ReadOp),
+    /// Every read and every look-up there is.
+    Check,
+    /// A reader beside the writer.
+    ReadOnly,
     Sync,
     KeepUp,
     Reopen,
     Kill,
     PowerCut(u64),
+}
+
+#[derive(Clone, Copy, Debug)]
+struct ReadOp {
+    stream: u8,
+    after: u8,
+    limit: u8,
+    backwards: bool,
 }
 
 #[derive(Clone, Debug)]
@@ -145,6 +159,9 @@ impl World {
                     self.append(wanted, false);
                 }
             }
+            Op::Read(read) => self.read(*read),
+            Op::Check => drop(check(&self.store, &self.model)),
+            Op::ReadOnly => self.read_only(),
             Op::Sync => assert_eq!(self.store.sync().unwrap(), self.store.head()),
             Op::KeepUp => while self.store.keep_up().unwrap() {},
             Op::Reopen => {
@@ -160,6 +177,68 @@ impl World {
             }
             Op::PowerCut(seed) => self.reopen(self.disk.crash_seeded(*seed)),
         }
+    }
+
+    fn read(&self, ReadOp { stream, after, limit, backwards }: ReadOp) {
+        let stream = format!("Stream-{stream}");
+        let (mut of, mut all) =
+            (self.store.read_stream(&stream).limit(limit.into()), self.store.read_all());
+        all = all.limit(limit.into());
+        if after > 0 {
+            of = of.after(Version(after.into()));
+            all = all.after(Position(after.into()));
+        }
+        if backwards {
+            (of, all) = (of.backwards(), all.backwards());
+        }
+        let numbered = |events: Vec<Recorded>| -> Vec<(u64, Recorded)> {
+            let numbered = (1..).zip(events);
+            let is_wanted = |n: u64| match (backwards, u64::from(after)) {
+                (true, 0) => true,
+                (true, after) => n < after,
+                (false, after) => n > after,
+            };
+            let mut wanted: Vec<_> = numbered.filter(|(n, _)| is_wanted(*n)).collect();
+            if backwards {
+                wanted.reverse();
+            }
+            wanted.truncate(limit.into());
+            wanted
+        };
+        let everything: Vec<Recorded> = self.model.events().cloned().collect();
+        let its = everything.iter().filter(|event| event.stream == stream).cloned().collect();
+        let found: Vec<_> = of.into_iter().map(Result::unwrap).collect();
+        let wanted = numbered(its);
+        assert_eq!(found.len(), wanted.len(), "of {stream}");
+        for (event, (version, recorded)) in found.iter().zip(&wanted) {
+            assert_eq!(event.version(), Version(*version));
+            assert_holds(event, recorded);
+        }
+        let found: Vec<_> = all.into_iter().map(Result::unwrap).collect();
+        let wanted = numbered(everything);
+        assert_eq!(found.len(), wanted.len(), "of everything");
+        for (event, (position, recorded)) in found.iter().zip(&wanted) {
+            assert_eq!(event.position(), Position(*position));
+            assert_holds(event, recorded);
+            let by_id = self.store.event_by_id(event.id()).unwrap().unwrap();
+            assert_eq!(by_id.position(), event.position());
+        }
+        let version = self.model.version(&stream);
+        let info = self.store.stream(&stream).unwrap();
+        assert_eq!(info.map_or(0, |info| info.version.0), version);
+    }
+
+    /// What it shows is durable, and a beginning of what there is.
+    fn read_only(&self) {
+        let reader = open_read_only(&self.disk, &self.options).unwrap();
+        assert!(reader.head() <= self.store.durable());
+        let events: Vec<_> = reader.read_all().into_iter().map(Result::unwrap).collect();
+        assert_eq!(events.len() as u64, reader.head().0);
+        for (event, recorded) in events.iter().zip(self.model.events()) {
+            assert_holds(event, recorded);
+        }
+        let refused = reader.append("Stream-0", ExpectedVersion::Any, [NewEvent::new("A", "")]);
+        assert!(matches!(refused, Err(Error::ReadOnly)), "{refused:?}");
     }
 
     fn reopen(&mut self, disk: MemoryDisk) {
@@ -419,6 +498,11 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (any::<prop::sample::Index>(), change()).prop_map(|(i, c)| Op::Retry(i, c)),
         1 => append().prop_map(Op::Twice),
         1 => append().prop_map(Op::Durably),
+        6 => (0_u8..7, 0_u8..20, 0_u8..9, any::<bool>()).prop_map(
+            |(stream, after, limit, backwards)| Op::Read(ReadOp { stream, after, limit, backwards })
+        ),
+        1 => Just(Op::Check),
+        1 => Just(Op::ReadOnly),
         2 => Just(Op::Sync),
         3 => Just(Op::KeepUp),
         2 => Just(Op::Reopen),
@@ -451,19 +535,19 @@ fn histories(durability: Durability, options: &StoreOptions, cases: usize) {
 
 #[test]
 fn a_random_history_is_what_the_model_says() {
-    histories(Durability::Sync, &small(), scaled(60, 3000));
+    histories(Durability::Sync, &small(), scaled(500, 20_000));
 }
 
 #[test]
 fn a_random_history_in_a_weaker_mode_loses_only_a_suffix() {
     for (_, durability) in MODES.into_iter().skip(1) {
-        histories(durability, &small(), scaled(40, 3000));
+        histories(durability, &small(), scaled(200, 10_000));
     }
 }
 
 #[test]
 fn a_random_history_with_colliding_hashes_is_what_the_model_says() {
     for bits in [1, 3] {
-        histories(Durability::Sync, &small().hash_bits(bits), scaled(20, 1000));
+        histories(Durability::Sync, &small().hash_bits(bits), scaled(100, 5000));
     }
 }
