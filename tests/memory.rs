@@ -2,7 +2,11 @@
 //! them, are not believed. By default a sample of them, with `ANNALS_LONG=1` all.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 #![allow(unsafe_code, reason = "an allocator that counts")]
-#![allow(missing_docs, reason = "a test")]
+#![allow(missing_docs, clippy::print_stderr, reason = "a test, that says what it measured")]
+#![allow(
+    clippy::case_sensitive_file_extension_comparisons,
+    reason = "names are exactly what the store makes them"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -151,7 +155,7 @@ impl Damaged {
             fs::File::options().write(true).open(&path).unwrap().set_len(len).unwrap();
         }
         let len = usize::try_from(fs::metadata(&path).unwrap().len()).unwrap();
-        let mode = if what.len() % 2 == 0 { ReadMode::Mmap } else { ReadMode::Positional };
+        let mode = if what.len().is_multiple_of(2) { ReadMode::Mmap } else { ReadMode::Positional };
         let options = options().read_mode(mode);
         let mut opened = false;
         let taken = peak(|| {
@@ -162,9 +166,9 @@ impl Damaged {
             read(&store, writes);
         });
         if opened {
-            self.opened += 1
+            self.opened += 1;
         } else {
-            self.refused += 1
+            self.refused += 1;
         }
         let bound = BOUND + len / PER_BYTE_OF_A_FILE;
         assert!(taken <= bound, "{taken} bytes, at most {bound}: {name}, {what}");

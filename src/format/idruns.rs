@@ -236,7 +236,7 @@ mod tests {
             first_salt: [4; 16],
             last_salt: [5; 16],
             base: 6,
-            events: 7,
+            events: 9,
             ids: 8,
         };
         assert_eq!(IdRunFooter::decode(&footer.encode()), Some(footer));

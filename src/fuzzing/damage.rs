@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use super::input::Input;
 use super::read::{Written, append, read_everything};
 use crate::format::blocks::{BLOCK_BYTES, TRAILER_BYTES, table_bytes};
-use crate::format::codec::{crc32, patch_u32, u32_at, u64_at};
+use crate::format::codec::{Put, crc32, patch_u32, u32_at, u64_at};
+use crate::format::files::{LogFile, parse_directory};
 use crate::format::frame::Frame;
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
 use crate::format::store::STORE_BYTES;
@@ -52,14 +53,17 @@ impl Victim {
 
     /// Whether it may be this file; the last one is it.
     fn is(&self, name: &str, bytes: &[u8]) -> bool {
+        let file = name.strip_prefix("log/").and_then(LogFile::parse);
         match self {
             Self::StoreFile => name == "STORE",
             // The unsealed one: behind it there may be one without frames.
-            Self::Segment => name.ends_with(".seg") && used(bytes) > HEADER_BYTES as usize,
-            Self::SealedIndex => name.ends_with(".idx"),
-            Self::IndexCheckpoint => name.ends_with(".part"),
-            Self::Directory => name.starts_with("directory-"),
-            Self::IdRun => name.ends_with(".ids"),
+            Self::Segment => {
+                matches!(file, Some(LogFile::Segment { .. })) && used(bytes) > HEADER_BYTES as usize
+            }
+            Self::SealedIndex => matches!(file, Some(LogFile::SealedIndex { .. })),
+            Self::IndexCheckpoint => matches!(file, Some(LogFile::IndexCheckpoint { .. })),
+            Self::Directory => parse_directory(name).is_some(),
+            Self::IdRun => matches!(file, Some(LogFile::IdRun { .. })),
         }
     }
 }
@@ -85,7 +89,7 @@ fn base(segments: u64, is_closed: bool) -> Base {
         return Base { files: disk.files(), written };
     }
     let mut files = disk.crash_keeping_nothing().files();
-    files.retain(|name, _| !name.ends_with(".part"));
+    files.retain(|name, _| !Victim::IndexCheckpoint.is(name, &[]));
     Base { files, written }
 }
 
@@ -190,14 +194,11 @@ fn edit(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
         }
         2 | 3 => {
             let width = 1 << (input.u8() % 4);
-            let number = input.extreme();
-            let number: Vec<u8> = (0..width).map(|n| (number >> (8 * n)) as u8).collect();
-            put(bytes, at / 4 * 4, &number);
+            let number = bytes_of(input.extreme());
+            put(bytes, at / 4 * 4, number.get(..width).unwrap_or_default());
         }
         4 => {
-            let number = input.extreme();
-            let number: Vec<u8> = (0..8).map(|n| (number >> (8 * n)) as u8).collect();
-            put(bytes, at / 8 * 8, &number);
+            put(bytes, at / 8 * 8, &bytes_of(input.extreme()));
         }
         5 => bytes.truncate(at),
         6 => {
@@ -211,6 +212,12 @@ fn edit(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
             put(bytes, at, &piece);
         }
     }
+}
+
+fn bytes_of(number: u64) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    bytes.put_u64(number);
+    bytes
 }
 
 fn put(bytes: &mut [u8], at: usize, new: &[u8]) {

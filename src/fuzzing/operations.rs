@@ -106,7 +106,7 @@ impl World {
             }
             let known = self.appends.iter().flat_map(|append| &append.events).chain(&events);
             let version = known.filter(|(of, _)| *of == stream).count() as u64;
-            let is_exact = input.u8() % 4 == 0 && !self.is_faulty;
+            let is_exact = input.u8().is_multiple_of(4) && !self.is_faulty;
             let expected: ExpectedVersion =
                 if is_exact { Version(version).into() } else { ExpectedVersion::Any };
             batch = batch.append(&stream, expected, [event]);

@@ -10,6 +10,7 @@ use super::history::{Act, Maker, Runner, filled};
 use super::oracle::{Model, check_disk};
 use super::{Random, scaled, seed, small};
 use crate::Durability;
+use crate::format::files::{LogFile, parse_directory};
 use crate::format::frame::BEGIN_BYTES;
 use crate::format::segment::HEADER_BYTES;
 use crate::storage::memory::MemoryDisk;
@@ -29,20 +30,24 @@ fn used(bytes: &[u8]) -> usize {
     bytes.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
+fn parse(name: &str) -> Option<LogFile> {
+    name.strip_prefix("log/").and_then(LogFile::parse)
+}
+
+fn is_segment(name: &str) -> bool {
+    matches!(parse(name), Some(LogFile::Segment { .. }))
+}
+
 /// All bits of a file; or one in `stride` of those that say what the rest is, and so many others.
 fn bits(name: &str, bytes: &[u8], sampled: usize, stride: usize) -> Vec<usize> {
     let (len, used) = (bytes.len(), used(bytes));
     if is_whole() {
         return (0..len * 8).step_by(one_in()).collect();
     }
-    let mut ranges = vec![0..64.min(len)];
-    if name.ends_with(".seg") {
-        let first_frame = HEADER_BYTES as usize;
-        ranges.push(first_frame..first_frame + 60);
-        ranges.push(used.saturating_sub(64)..used);
-    } else {
-        ranges.push(len.saturating_sub(64)..len);
-    }
+    let first_frame = HEADER_BYTES as usize;
+    let end = if is_segment(name) { used } else { len };
+    let frame = if is_segment(name) { first_frame..first_frame + 60 } else { 0..0 };
+    let ranges = [0..64.min(len), frame, end.saturating_sub(64)..end];
     let telling = ranges.into_iter().filter(|range| range.end <= len);
     let mut bits: Vec<usize> =
         telling.flat_map(|range| (range.start * 8..range.end * 8).step_by(stride)).collect();
@@ -102,7 +107,7 @@ fn foreign(segments: u64) -> Files {
 }
 
 fn is_merged(name: &str) -> bool {
-    name.ends_with(".ids") || name.starts_with("directory")
+    parse_directory(name).is_some() || matches!(parse(name), Some(LogFile::IdRun { .. }))
 }
 
 #[test]
@@ -205,8 +210,7 @@ fn stale_files_and_stale_tails_cost_no_event_without_an_error() {
         }
     }
     sweep.count_as("older files");
-    let segments: Vec<String> =
-        sweep.names().into_iter().filter(|name| name.ends_with(".seg")).collect();
+    let segments: Vec<String> = sweep.names().into_iter().filter(|name| is_segment(name)).collect();
     let last = segments.last().unwrap();
     let end = used(&sweep.base[last]).next_multiple_of(4);
     let first = HEADER_BYTES as usize;

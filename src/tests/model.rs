@@ -155,7 +155,7 @@ impl World {
                 self.group(vec![wanted.clone(), wanted]);
             }
             Op::Retry(which, change) => {
-                if let Some(wanted) = self.again(which, *change) {
+                if let Some(wanted) = self.again(*which, *change) {
                     self.append(wanted, false);
                 }
             }
@@ -280,17 +280,15 @@ impl World {
     }
 
     /// An append that was made before, as a caller makes it again who knows the ids of its events.
-    fn again(&mut self, which: &prop::sample::Index, change: Change) -> Option<Wanted> {
+    fn again(&mut self, which: prop::sample::Index, change: Change) -> Option<Wanted> {
         let appends = self.model.appends();
         if appends.is_empty() {
             return None;
         }
         let index = which.index(appends.len());
-        let mut position: u64 =
-            appends.iter().take(index).map(|append| append.events.len() as u64).sum();
+        let before: u64 = appends.iter().take(index).map(|append| append.events.len() as u64).sum();
         let mut wanted: Wanted = Vec::new();
-        for recorded in &appends[index].events {
-            position += 1;
+        for (position, recorded) in (before + 1..).zip(&appends[index].events) {
             let mut event = recorded.event.clone();
             event.id = event.id.or_else(|| self.assigned.get(&position).copied());
             wanted.push((recorded.stream.clone(), ExpectedVersion::NoStream, vec![event]));

@@ -79,10 +79,8 @@ impl Sweep {
                     after.remove("LOCK");
                 }
                 assert!(after == *files, "a refused opening changed a file");
-                match readable {
-                    true => self.tally.read_only += 1,
-                    false => self.tally.closed += 1,
-                }
+                self.tally.read_only += usize::from(readable);
+                self.tally.closed += usize::from(!readable);
                 return;
             }
         };
