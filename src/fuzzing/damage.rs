@@ -4,16 +4,18 @@ use std::collections::BTreeMap;
 
 use super::input::Input;
 use super::read::{Written, append, read_everything};
+use crate::error::{Error, Result};
 use crate::format::blocks::{BLOCK_BYTES, TRAILER_BYTES, table_bytes};
 use crate::format::codec::{Put, crc32, patch_u32, u32_at, u64_at};
 use crate::format::files::{LogFile, parse_directory};
 use crate::format::frame::Frame;
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
 use crate::format::store::STORE_BYTES;
+use crate::options::ReadMode;
 use crate::storage::Dir;
 use crate::storage::memory::MemoryDisk;
+use crate::store::{Store, StoreOptions};
 use crate::sync::Arc;
-use crate::{Error, ReadMode, Result, Store, StoreOptions};
 
 type Files = BTreeMap<String, Vec<u8>>;
 

@@ -2,10 +2,14 @@
 
 use super::input::Input;
 use super::read::Written;
+use crate::error::{Error, Result};
+use crate::new_event::NewEvent;
+use crate::options::Durability;
+use crate::position::{ExpectedVersion, Position, Version};
 use crate::storage::Dir;
 use crate::storage::memory::{Fault, MemoryDisk};
+use crate::store::Store;
 use crate::sync::Arc;
-use crate::{Durability, Error, ExpectedVersion, NewEvent, Position, Result, Store, Version};
 
 /// An append that may be there, and must be if it was acknowledged durably.
 struct Append {

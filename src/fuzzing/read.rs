@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use crate::{Error, Event, EventId, ExpectedVersion, NewEvent, Position, Result, Store, Version};
+use crate::error::{Error, Result};
+use crate::event::Event;
+use crate::names::EventId;
+use crate::new_event::NewEvent;
+use crate::position::{ExpectedVersion, Position, Version};
+use crate::store::Store;
 
 /// Stream and data of each event, by position.
 pub(super) type Written = Vec<(String, Vec<u8>)>;

@@ -1,6 +1,9 @@
 //! Text that comes from outside.
 
-use crate::{Event, ExpectedVersion, NewEvent, Store};
+use crate::event::Event;
+use crate::new_event::NewEvent;
+use crate::position::ExpectedVersion;
+use crate::store::Store;
 
 fn store() -> Store {
     Store::options().segment_bytes(64 << 10).in_memory().expect("a store in memory")
