@@ -89,37 +89,9 @@ pub mod testkit;
 #[cfg(feature = "transfer")]
 pub mod transfer;
 
-/// Entry points for the fuzzers in `fuzz/`, which are built with `--cfg fuzzing`.
-#[cfg(fuzzing)]
+#[cfg(any(test, fuzzing))]
 #[doc(hidden)]
-pub mod fuzzing {
-    use crate::format::entry;
-    use crate::format::frame::Frame;
-    use crate::format::segment::{Seed, SegmentHeader};
-
-    /// Whatever the bytes: no panic, and no place outside the frame.
-    pub fn frame(bytes: &[u8]) {
-        let room = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-        let _ = SegmentHeader::decode(bytes);
-        let Ok(frame) = Frame::parse(bytes, Seed::of(&[0; 16]), 4096, room) else {
-            return;
-        };
-        let _ = frame.verify_body(bytes);
-        for index in 0..frame.events {
-            if let Some(place) = frame.event(bytes, index)
-                && let Some(entry) = bytes.get(place.entry.range())
-            {
-                let _ = entry::parts(entry, place.entry.start);
-                let _ = frame.stream(bytes, place.stream);
-            }
-        }
-    }
-
-    /// Whatever the bytes: no panic.
-    pub fn entry(bytes: &[u8]) {
-        let _ = entry::parts(bytes, 0);
-    }
-}
+pub mod fuzzing;
 
 #[cfg(test)]
 mod tests;

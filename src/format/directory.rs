@@ -10,6 +10,8 @@ const PAGE_HEAD_BYTES: usize = 16;
 const SLOT_BYTES: usize = 16;
 /// The slots of a page.
 pub(crate) const PAGE_SLOTS: usize = (PAGE_BYTES - PAGE_HEAD_BYTES) / SLOT_BYTES;
+/// The most pages, for more streams than any store has.
+const MAX_PAGES: u64 = 1 << 40;
 /// How many of them are to be used, so that hardly any page spills into the next.
 const FILL: (u64, u64) = (85, 100);
 
@@ -171,13 +173,15 @@ impl DirectoryFooter {
     }
 
     pub(crate) fn decode(cursor: &mut Cursor<'_>) -> Option<Self> {
-        Some(Self {
+        let footer = Self {
             store: cursor.array()?,
             pages: cursor.u64()?,
             all_pages: cursor.u64()?,
             streams: cursor.u64()?,
             segments: cursor.u32()?,
-        })
+        };
+        let is_possible = footer.pages <= footer.all_pages && footer.all_pages <= MAX_PAGES;
+        is_possible.then_some(footer)
     }
 }
 

@@ -3,12 +3,15 @@
 //! An entry is the hash without the bits that its bucket implies, and the event's number in the
 //! run, packed together: about 6.5 bytes. A hash only proposes a place; the event there decides.
 
+use super::MAX_POSITION;
 use super::codec::{Cursor, Put, u32_at};
 use super::packed::{MAX_WIDTH, packed_at, packed_bytes, put_packed, width_of};
 
 /// The bits of an id's hash that a run keeps: a run of a billion ids proposes a wrong place for
 /// one absent id in 70,000.
 pub(crate) const HASH_BITS: u32 = 46;
+/// The most events of a run: more than any store holds, and few enough for a layout.
+const MAX_EVENTS: u64 = 1 << 48;
 /// Entries that share a bucket, on average.
 const PER_BUCKET: u64 = 16;
 
@@ -186,7 +189,7 @@ impl IdRunFooter {
 
     pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
         let mut c = Cursor::new(bytes);
-        Some(Self {
+        let footer = Self {
             store: c.array()?,
             first_segment: c.u32()?,
             last_segment: c.u32()?,
@@ -195,7 +198,12 @@ impl IdRunFooter {
             base: c.u64()?,
             events: c.u64()?,
             ids: c.u64()?,
-        })
+        };
+        let is_possible = footer.first_segment <= footer.last_segment
+            && footer.base <= MAX_POSITION
+            && footer.events <= MAX_EVENTS
+            && footer.ids <= footer.events;
+        is_possible.then_some(footer)
     }
 }
 
@@ -246,7 +254,7 @@ mod tests {
             first_salt: [4; 16],
             last_salt: [5; 16],
             base: 6,
-            events: 7,
+            events: 9,
             ids: 8,
         };
         assert_eq!(IdRunFooter::decode(&footer.encode()), Some(footer));

@@ -19,6 +19,11 @@ pub(crate) mod store;
 /// The version of the format that this code writes, and the newest that it reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;
 
+/// The largest position, and the largest version, that a file may name. A checksum says that bytes
+/// are what was written, not that they make sense, so numbers are bounded where they are read:
+/// what is computed from them fits then.
+pub(crate) const MAX_POSITION: u64 = (1 << 60) - 1;
+
 /// Why bytes are not what they should be; the caller adds the file and the offset.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Invalid {

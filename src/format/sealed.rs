@@ -3,7 +3,9 @@
 //! The same layout serves a sealed segment (`.idx`) and the committed part of the active one
 //! (`.part`, the index checkpoint). Everything in it can be built again from the segment.
 
+use super::MAX_POSITION;
 use super::codec::{Cursor, Put, u32_at, u64_at};
+use super::packed::MAX_WIDTH;
 use super::segment::Chain;
 use crate::position::Timestamp;
 
@@ -156,7 +158,17 @@ impl SealedFooter {
             postings: section()?,
             ids: section()?,
         };
-        Some(footer)
+        footer.is_possible().then_some(footer)
+    }
+
+    /// Whether nothing that is computed from it leaves what numbers can hold. Where
+    /// the sections lie in the file is checked when they are read.
+    fn is_possible(&self) -> bool {
+        let widths = [self.offset_width, self.type_width, self.category_width];
+        let ends = |section: &Section| section.at.checked_add(section.len);
+        self.base <= MAX_POSITION
+            && widths.iter().all(|width| u32::from(*width) <= MAX_WIDTH)
+            && self.sections.all().iter().all(|section| ends(section).is_some())
     }
 }
 
@@ -304,6 +316,9 @@ impl<'a> Posting<'a> {
         let ways_in = (count as usize).saturating_sub(1) / POSTING_RUN;
         let ways_in = cursor.take(ways_in.checked_mul(8)?)?;
         let gaps = postings.get(cursor.offset()..)?;
+        if count == 0 || first_version == 0 || first_version > MAX_POSITION {
+            return None;
+        }
         Some(Self { head: PostingHead { count, first_version, previous }, ways_in, gaps })
     }
 

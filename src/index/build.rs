@@ -64,6 +64,14 @@ pub(crate) fn build(
             Unit::Sealed(sealed) => columns.add_sealed(sealed)?,
         }
     }
+    // A checksum vouches for the bytes of an older file, not that the rest follows from them.
+    let older = units.iter().find_map(|unit| match unit {
+        Unit::Sealed(sealed) if !columns.are_in_order() => Some(sealed),
+        _ => None,
+    });
+    if let Some(older) = older {
+        return Err(older.contradiction("the events before those that follow"));
+    }
     columns.ids.sort_unstable();
     columns.terms.sort_unstable_by_key(|term| (term.hash, term.events.first().copied()));
     let mut body = Vec::new();
@@ -128,6 +136,11 @@ impl Columns {
             self.push(Term { hash, first_version, previous, events });
         }
         Ok(())
+    }
+
+    /// Whether frames, and the events of each stream, stand in their order.
+    fn are_in_order(&self) -> bool {
+        self.offsets.is_sorted() && self.terms.iter().all(|term| term.events.is_sorted())
     }
 
     fn push(&mut self, term: Term) {
@@ -266,7 +279,7 @@ fn join(rows: &mut Vec<NameRow>, more: impl Iterator<Item = NameRow>) -> Vec<u32
             rows.len() - 1
         });
         if let Some(known) = rows.get_mut(index) {
-            known.events += row.events;
+            known.events = known.events.saturating_add(row.events);
             known.last = row.last;
         }
         u32::try_from(index).unwrap_or(u32::MAX)

@@ -2,6 +2,7 @@
 
 use super::checked::{self, CheckedFile};
 use crate::error::Result;
+use crate::format::MAX_POSITION;
 use crate::format::blocks::FileKind;
 use crate::format::codec::Cursor;
 use crate::format::directory::{
@@ -41,7 +42,7 @@ impl Directory {
             return Err(wrong());
         }
         let segments: Option<Vec<_>> = (0..rows).map(|_| SegmentRow::read(&mut cursor)).collect();
-        let segments = segments.ok_or_else(wrong)?;
+        let segments = segments.filter(|rows| are_neighbours(rows)).ok_or_else(wrong)?;
         drop(bytes);
         Ok(Some(Self { file, footer, segments }))
     }
@@ -88,6 +89,16 @@ impl Directory {
         let wrong = || self.file.corrupt(at, "a page of slots", "other bytes");
         Page::read(&bytes).map(read).ok_or_else(wrong)
     }
+}
+
+/// Whether rows are those of all segments from the first on.
+fn are_neighbours(rows: &[SegmentRow]) -> bool {
+    let mut base = 1;
+    (1..).zip(rows).all(|(ordinal, row)| {
+        let follows = row.ordinal == ordinal && row.base == base;
+        base = row.base.saturating_add(u64::from(row.events));
+        follows
+    }) && base <= MAX_POSITION
 }
 
 /// Writes the directory with a number.

@@ -45,7 +45,7 @@ impl Index {
         end: u32,
     ) -> Result<LiveIndex> {
         let mut live = LiveIndex::new(known);
-        if known == end {
+        if known >= end {
             return Ok(live);
         }
         let hasher = self.context.hasher;

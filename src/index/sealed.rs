@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use super::checked::CheckedFile;
 use super::run::Run;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::blocks::FileKind;
 use crate::format::codec::{Cursor, u32_at};
 use crate::format::files::LogFile;
@@ -228,6 +228,11 @@ impl SealedIndex {
             })
             .collect::<Option<_>>()
             .ok_or_else(|| self.file.corrupt(section.at, "posting lists", "other bytes"))
+    }
+
+    /// An error about parts that do not go together.
+    pub(crate) fn contradiction(&self, expected: &str) -> Error {
+        self.file.corrupt(0, expected, "something else")
     }
 
     /// The place of an event.

@@ -163,8 +163,9 @@ impl SegmentIndex {
                 }
             }
         }
-        let count = newest.last_version() + 1 - first_version;
-        let count = u32::try_from(count).map_err(|_| self.broken("a longer stream"))?;
+        let count = (newest.last_version() + 1).checked_sub(first_version);
+        let count = count.and_then(|count| u32::try_from(count).ok());
+        let count = count.ok_or_else(|| self.broken("another stream"))?;
         Ok(Some(StreamPart::live(first_version, count, previous)))
     }
 

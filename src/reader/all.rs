@@ -326,7 +326,9 @@ impl Walk {
     fn event(&self, position: u64) -> Result<Event> {
         let (segment, at) = self.current().ok_or_else(|| missing(position))?;
         let first = segment.base() + u64::from(at.frame.first);
-        let index = u16::try_from(position - first).map_err(|_| missing(position))?;
+        // A frame that follows may say that it begins further on.
+        let index = position.checked_sub(first).and_then(|index| u16::try_from(index).ok());
+        let index = index.ok_or_else(|| missing(position))?;
         segment.event(at, index)
     }
 }

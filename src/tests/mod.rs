@@ -5,13 +5,18 @@
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
 mod clock;
+mod collisions;
 mod covered;
 mod crash;
+mod damage;
 mod explore;
 mod faults;
+mod found;
+mod fuzz;
 mod history;
 mod images;
 mod late;
+mod model;
 mod oracle;
 mod panics;
 mod rebuilt;

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use super::found::check_found;
 use super::{open, open_read_only};
 use crate::format::codec::crc32;
 use crate::maintain::Verify;
@@ -163,6 +164,7 @@ pub(super) fn check(store: &Store, model: &Model) -> Vec<Event> {
     check_streams(store, &events);
     check_each(store, &events);
     check_nothing_else(store, &events);
+    check_found(store, &events);
     store.catalog().index.assert_follows_from_log();
     events
 }

@@ -31,6 +31,8 @@ const ROWS: &[(Siblings, &[&str])] = &[
     // Written on top of the store's public calls.
     (Forbidden, &["transfer", "kit"]),
     (Forbidden, &["testkit"]),
+    // Calls everything, for fuzzers and tests alone.
+    (Forbidden, &["fuzzing"]),
 ];
 
 /// The row of a top-level module.

@@ -1,0 +1,4 @@
+//! The index of a sealed segment, changed in any way: it costs a rebuild.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| annals::fuzzing::sealed_index(bytes));
