@@ -44,6 +44,8 @@ pub enum Error {
     },
     /// An append or a batch without events. Nothing was written.
     EmptyAppend,
+    /// A named cursor cannot be used or changed like that. Nothing was written.
+    Cursor(CursorError),
     /// Options that do not go together, or a value that an option does not take.
     InvalidOptions {
         /// What is wrong with them.
@@ -64,8 +66,8 @@ pub enum Error {
         /// What happened while it was written.
         cause: Arc<Error>,
     },
-    /// An earlier write or sync failed, so the store takes no more appends until it is reopened.
-    /// Reads go on. This append was not written.
+    /// An earlier write or sync failed, so the store takes no more appends until it is reopened;
+    /// or no more cursors, where the write of one failed. Reads go on. Nothing was written.
     Poisoned {
         /// What failed first.
         cause: Arc<Error>,
@@ -198,6 +200,7 @@ impl fmt::Display for Error {
                 write!(f, "too many {what}: at most {limit} allowed, found {found}")
             }
             Self::EmptyAppend => f.write_str("an append without events"),
+            Self::Cursor(cursor) => cursor.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),
@@ -208,7 +211,8 @@ impl fmt::Display for Error {
             ),
             Self::Poisoned { cause } => write!(
                 f,
-                "the store takes no more appends until it is reopened, because of: {cause}"
+                "the store takes no more writes of this kind until it is reopened, because of: \
+                 {cause}"
             ),
             Self::Closed => f.write_str("the store is closed"),
             Self::ReadOnly => f.write_str("the store is open for reading only"),
@@ -341,6 +345,80 @@ impl fmt::Display for IdConflict {
                 write!(f, "event {id} is stored at position {position} with another {differs}")
             }
             Self::Repeated { id } => write!(f, "event {id} stands twice in one append"),
+        }
+    }
+}
+
+/// Why a named cursor cannot be used or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum CursorError {
+    /// The position is beyond the last visible event.
+    Ahead {
+        /// The cursor.
+        name: String,
+        /// Where it was to be saved.
+        position: Position,
+        /// The last visible event.
+        visible: Position,
+    },
+    /// The position is before what was saved. Only a reset goes back.
+    Backwards {
+        /// The cursor.
+        name: String,
+        /// Where it was to be saved.
+        position: Position,
+        /// Where it was saved before.
+        saved: Position,
+    },
+    /// The log has another event at the cursor's position, or none: one of them was restored or
+    /// copied without the other. Reset it.
+    Diverged {
+        /// The cursor.
+        name: String,
+        /// Where it was saved.
+        position: Position,
+    },
+    /// It has an owner.
+    InUse {
+        /// The cursor.
+        name: String,
+    },
+    /// There is none of this name.
+    NotFound {
+        /// The name.
+        name: String,
+    },
+    /// There is one of this name.
+    Exists {
+        /// The name.
+        name: String,
+    },
+}
+
+impl fmt::Display for CursorError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ahead { name, position, visible } => write!(
+                f,
+                "cursor \"{}\": position {position} is beyond the last visible one, {visible}",
+                shown(name)
+            ),
+            Self::Backwards { name, position, saved } => write!(
+                f,
+                "cursor \"{}\": position {position} is before {saved}, where it is saved; only a \
+                 reset goes back",
+                shown(name)
+            ),
+            Self::Diverged { name, position } => write!(
+                f,
+                "cursor \"{}\": the log has another event at position {position}, or none, so the \
+                 cursor is of another history; reset it",
+                shown(name)
+            ),
+            Self::InUse { name } => write!(f, "cursor \"{}\" is in use", shown(name)),
+            Self::NotFound { name } => write!(f, "there is no cursor \"{}\"", shown(name)),
+            Self::Exists { name } => write!(f, "there is a cursor \"{}\" already", shown(name)),
         }
     }
 }

@@ -42,6 +42,7 @@
 mod batch;
 mod bytes;
 mod catalog;
+mod cursor;
 mod error;
 mod event;
 mod format;
@@ -54,6 +55,7 @@ mod options;
 mod place;
 mod position;
 mod reader;
+mod state;
 mod storage;
 mod store;
 mod sync;
@@ -62,7 +64,8 @@ mod watermark;
 mod writer;
 
 pub use batch::Batch;
-pub use error::{Conflict, Error, IdConflict, Result};
+pub use cursor::{CursorInfo, OwnedCursor};
+pub use error::{Conflict, CursorError, Error, IdConflict, Result};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,

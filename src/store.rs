@@ -1,5 +1,6 @@
 //! Layer 6: the store as its users see it. A thin facade: every room behind it does its own work.
 
+mod cursors;
 mod info;
 mod options;
 
@@ -10,6 +11,7 @@ pub use options::StoreOptions;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
+use crate::cursor::Cursors;
 use crate::error::{Error, Result};
 use crate::event::{Appended, Event};
 use crate::format::store::StoreHeader;
@@ -19,6 +21,7 @@ use crate::open::{Locks, Opened, RecoveryReport};
 use crate::options::{Durability, Limits, Settings};
 use crate::position::{ExpectedVersion, Position};
 use crate::reader::{ReadAll, ReadStream};
+use crate::storage::Dir;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
 use crate::writer::{Part, Request, Writer};
@@ -53,6 +56,7 @@ struct Inner {
     report: RecoveryReport,
     limits: Limits,
     is_closed: AtomicBool,
+    cursors: Arc<Cursors>,
     /// Missing where the store was opened for reading only.
     writing: Option<Writing>,
 }
@@ -289,7 +293,39 @@ impl Store {
         answer
     }
 
-    fn assemble(opened: Opened, settings: &Settings) -> Self {
+    /// As [`Store::commit`], and saves cursors with the events.
+    pub(crate) fn commit_saving(
+        &self,
+        parts: Vec<Part>,
+        durability: Option<Durability>,
+        saves: &[(String, Position)],
+    ) -> Result<Vec<Appended>> {
+        if saves.is_empty() {
+            return self.commit(parts, durability);
+        }
+        let writing = self.writing()?;
+        let mut request = Request::prepare(parts, durability, &self.inner.limits)?;
+        if writing.writer.is_closed() {
+            return Err(Error::Closed);
+        }
+        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
+        let cursors = &self.inner.cursors;
+        let (_held, changes) = cursors.in_batch(saves, || request.is_stored())?;
+        let changes = changes.unwrap_or_default();
+        request.add_state(changes.clone(), &self.inner.limits)?;
+        let done = writing.writer.submit(request);
+        writing.upkeep.after_commit();
+        let done = done?;
+        if done.iter().all(|done| done.deduplicated) && !changes.is_empty() {
+            // The events were there already, so what was to be saved with them went nowhere.
+            let upto = saves.iter().map(|(_, position)| *position).max().unwrap_or_default();
+            cursors.write(changes, upto)?;
+        }
+        cursors.have_moved();
+        Ok(done)
+    }
+
+    fn assemble(dir: &Dir, opened: Opened, settings: &Settings) -> Self {
         let Opened { header, catalog, report, writer } = opened;
         let writing = writer.map(|(core, locks)| {
             let writer = Arc::new(Writer::new(core));
@@ -297,7 +333,10 @@ impl Store {
             upkeep.after_commit();
             Writing { writer, upkeep, locks: Mutex::new(Some(locks)) }
         });
+        let writer = writing.as_ref().map(|writing| &writing.writer);
+        let cursors = Arc::new(Cursors::new(dir, &catalog, writer));
         let inner = Inner {
+            cursors,
             header,
             catalog,
             report,
@@ -322,6 +361,7 @@ impl Store {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        self.cursors.close();
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
             return Ok(());
@@ -341,6 +381,8 @@ impl Inner {
     /// Leaves the store in good order: everything durable, and its index saved.
     fn end(&self, writing: &Writing) -> Result<()> {
         let frozen = writing.writer.core().finish()?;
+        // Before the index files, which say that state writes are saved up to where they end.
+        self.catalog.state.close(self.catalog.watermark.durable().0)?;
         let index = &self.catalog.index;
         while index.seal_one()? {}
         while index.fold()? {}

@@ -1,6 +1,7 @@
 //! From what was found to a store: the log, its index, and the end that the writer goes on from.
 
 use super::recover::Examined;
+use super::state::FoundState;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -70,11 +71,12 @@ fn usable_runs(
 
 /// What opening has gathered, on its way to a store.
 pub(super) struct Opening<'a> {
-    dir: &'a Dir,
-    settings: &'a Settings,
-    found: Surveyed,
-    writable: bool,
+    pub(super) dir: &'a Dir,
+    pub(super) settings: &'a Settings,
+    pub(super) found: Surveyed,
+    pub(super) writable: bool,
     pub(super) replayed: u64,
+    pub(super) state: FoundState,
 }
 
 impl<'a> Opening<'a> {
@@ -84,7 +86,7 @@ impl<'a> Opening<'a> {
         found: Surveyed,
         writable: bool,
     ) -> Self {
-        Self { dir, settings, found, writable, replayed: 0 }
+        Self { dir, settings, found, writable, replayed: 0, state: FoundState::default() }
     }
 
     /// The index over the sealed segments, and slots for more.
@@ -132,6 +134,8 @@ impl<'a> Opening<'a> {
         let progress = examined.progress;
         let segment = self.segment(last.header, last.begin.base, progress.end);
         let log = self.log(Some(segment));
+        // Here, because the index takes the directory.
+        self.find_state_of_sealed(&log);
         let checkpoint = examined.checkpoint.take();
         let resumed =
             checkpoint.as_ref().map_or((0, 0), |index| (index.footer.events, index.footer.end));
@@ -144,6 +148,7 @@ impl<'a> Opening<'a> {
         if missing > 0 {
             replay(&log, &index, ordinal, from, missing)?;
             self.replayed += u64::from(missing);
+            self.find_state(&log, ordinal, from)?;
         }
         Ok((log, index))
     }
@@ -157,8 +162,8 @@ impl<'a> Opening<'a> {
     ) -> Result<Arc<Catalog>> {
         let (log, index) = self.load(last, &mut examined)?;
         let head = last.begin.base + u64::from(examined.progress.events) - 1;
-        let watermark = Watermark::at(Position(head));
-        Ok(Arc::new(Catalog { log, index, watermark, damage }))
+        let (state, watermark) = (self.state(head), Watermark::at(Position(head)));
+        Ok(Arc::new(Catalog { log, index, state, watermark, damage }))
     }
 
     /// For the writer: carries out what was decided about the last segment.
@@ -174,6 +179,7 @@ impl<'a> Opening<'a> {
             Decision::Replace => {
                 discard_all(self.dir, unused, &last)?;
                 let log = self.log(None);
+                self.find_state_of_sealed(&log);
                 let index = self.index(&log, Vec::new());
                 self.begin_next(&log, index, &last.begin, last.header.ordinal, time)
             }
@@ -268,14 +274,14 @@ impl<'a> Opening<'a> {
         Ok(self.finish(parts, None, false))
     }
 
-    fn finish(&self, parts: Parts, prepared: Option<Prepared>, clean: bool) -> writer::Parts {
+    fn finish(&mut self, parts: Parts, prepared: Option<Prepared>, clean: bool) -> writer::Parts {
         let Parts { log, index, tail, head, time } = parts;
-        let watermark = Watermark::at(head);
+        let (state, watermark) = (self.state(head.0), Watermark::at(head));
         writer::Parts {
             dir: self.dir.clone(),
             store: self.found.header.id,
             settings: self.settings.clone(),
-            catalog: Arc::new(Catalog { log, index, watermark, damage: None }),
+            catalog: Arc::new(Catalog { log, index, state, watermark, damage: None }),
             tail,
             prepared,
             last_time: time,

@@ -134,12 +134,12 @@ impl StoreOptions {
     pub(crate) fn open_in(self, dir: Dir) -> Result<Store> {
         self.settings.check()?;
         let opened = open::open(&dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
+        Ok(Store::assemble(&dir, opened, &self.settings))
     }
 
     pub(crate) fn open_read_only_in(self, dir: &Dir) -> Result<Store> {
         self.settings.check()?;
         let opened = open::open_read_only(dir, &self.settings)?;
-        Ok(Store::assemble(opened, &self.settings))
+        Ok(Store::assemble(dir, opened, &self.settings))
     }
 }

@@ -5,6 +5,7 @@
 //! `ANNALS_LONG=1` makes every sweep many times larger.
 
 mod crash;
+mod cursors;
 mod faults;
 mod history;
 mod late;

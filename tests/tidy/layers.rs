@@ -21,10 +21,10 @@ const ROWS: &[(Siblings, &[&str])] = &[
     (Forbidden, &["format"]),
     (Forbidden, &["storage", "watermark"]),
     (Forbidden, &["log", "index", "state"]),
-    // Log and index together, as writer and reader see them.
+    // Log, index and state together, as writer and reader see them.
     (Forbidden, &["catalog"]),
     (Forbidden, &["writer", "reader"]),
-    (Allowed, &["subscription", "open", "upkeep"]),
+    (Allowed, &["subscription", "cursor", "open", "upkeep"]),
     (Allowed, &["store", "batch", "maintain"]),
     // Written on top of the store's public calls.
     (Forbidden, &["transfer", "kit"]),
