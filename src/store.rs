@@ -293,38 +293,6 @@ impl Store {
         answer
     }
 
-    /// As [`Store::commit`], and saves cursors with the events.
-    pub(crate) fn commit_saving(
-        &self,
-        parts: Vec<Part>,
-        durability: Option<Durability>,
-        saves: &[(String, Position)],
-    ) -> Result<Vec<Appended>> {
-        if saves.is_empty() {
-            return self.commit(parts, durability);
-        }
-        let writing = self.writing()?;
-        let mut request = Request::prepare(parts, durability, &self.inner.limits)?;
-        if writing.writer.is_closed() {
-            return Err(Error::Closed);
-        }
-        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
-        let cursors = &self.inner.cursors;
-        let (_held, changes) = cursors.in_batch(saves, || request.is_stored())?;
-        let changes = changes.unwrap_or_default();
-        request.add_state(changes.clone(), &self.inner.limits)?;
-        let done = writing.writer.submit(request);
-        writing.upkeep.after_commit();
-        let done = done?;
-        if done.iter().all(|done| done.deduplicated) && !changes.is_empty() {
-            // The events were there already, so what was to be saved with them went nowhere.
-            let upto = saves.iter().map(|(_, position)| *position).max().unwrap_or_default();
-            cursors.write(changes, upto)?;
-        }
-        cursors.have_moved();
-        Ok(done)
-    }
-
     fn assemble(dir: &Dir, opened: Opened, settings: &Settings) -> Self {
         let Opened { header, catalog, report, writer } = opened;
         let writing = writer.map(|(core, locks)| {

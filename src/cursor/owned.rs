@@ -1,6 +1,6 @@
 //! The owner of a cursor: one at a time.
 
-use super::{By, Cursors};
+use super::cursors::{By, Cursors};
 use crate::error::{CursorError, Error, Result};
 use crate::names::{check_cursor_name, shown};
 use crate::position::Position;

@@ -1,7 +1,6 @@
 //! From what was found to a store: the log, its index, and the end that the writer goes on from.
 
 use super::recover::Examined;
-use super::state::FoundState;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -19,6 +18,7 @@ use crate::log::{Log, Segment};
 use crate::options::{FIRST_SEGMENT_BYTES, ReadMode, Settings};
 use crate::place::Frames;
 use crate::position::{Position, Timestamp};
+use crate::state::Change;
 use crate::storage::{Access, Dir};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
@@ -67,6 +67,15 @@ fn usable_runs(
         }
     }
     runs
+}
+
+/// State writes that were found in frames.
+#[derive(Debug, Default)]
+pub(super) struct FoundState {
+    /// By the last position of their frame, oldest first.
+    pub(super) changes: Vec<(u64, Vec<Change>)>,
+    /// A sealed segment that cannot be read: up to which position, and why.
+    pub(super) damage: Option<(u64, Error)>,
 }
 
 /// What opening has gathered, on its way to a store.

@@ -1,20 +1,11 @@
 //! The state writes that only the log has: those of frames that no index file covers.
 
-use super::opening::Opening;
-use crate::error::{Error, Result};
+use super::opening::{FoundState, Opening};
+use crate::error::Result;
 use crate::format::files::LogFile;
 use crate::index::Directory;
 use crate::log::Log;
-use crate::state::{Change, State, changes_of};
-
-/// State writes that were found in frames.
-#[derive(Debug, Default)]
-pub(super) struct FoundState {
-    /// By the last position of their frame, oldest first.
-    changes: Vec<(u64, Vec<Change>)>,
-    /// A sealed segment that cannot be read: up to which position, and why.
-    damage: Option<(u64, Error)>,
-}
+use crate::state::{State, changes_of};
 
 impl Opening<'_> {
     /// Looks through the sealed segments that have no index file: one is written only once the
@@ -23,7 +14,7 @@ impl Opening<'_> {
         let covered = self.found.directory.as_ref().map_or(0, Directory::covered);
         let others = &self.found.listing.others;
         let has_index = |ordinal: u32| {
-            let is_its = |file: &LogFile| matches!(file, LogFile::SealedIndex { ordinal: its, .. } if *its == ordinal);
+            let is_its = |file: &LogFile| matches!(file, LogFile::SealedIndex { ordinal: o, .. } if *o == ordinal);
             others.iter().any(is_its)
         };
         let rows: Vec<_> = self

@@ -1,7 +1,7 @@
 //! Writing a new file of `state/` with the newest value of each key. It gets its name once all of
 //! it is durable, and only then the file before it goes.
 
-use super::table::{Slot, Table, read_value};
+use super::table::{Slot, Table, read_value, take_in};
 use crate::error::{Error, Result};
 use crate::format::files::{self, STATE, TEMPORARY};
 use crate::format::state::{
@@ -144,7 +144,7 @@ impl Copy {
             return Err(Error::limit("bytes of a state file", self.header.len, end));
         }
         self.file.write_all_at(&bytes, self.end)?;
-        super::take_in(&mut self.table, &bytes, &place, self.header.len - self.end);
+        take_in(&mut self.table, &bytes, &place, self.header.len - self.end);
         self.end = end;
         Ok(())
     }

@@ -1,10 +1,12 @@
 //! Writing: groups of changes, one in flight, each synced before the next begins.
 
+use super::change::{Change, check, row};
 use super::compact::{self, Plan};
-use super::{Change, Io, Open, State, Waiting, check, take_in};
+use super::table::take_in;
+use super::values::{Io, Open, State, Waiting};
 use crate::error::{Error, Result};
 use crate::format::state::{GROUP_HEAD_BYTES, GroupKind, GroupPlace, MARK_BYTES, put_group};
-use crate::format::statewrites::{WRITES_BOUND, Write, put_writes, write_bound};
+use crate::format::statewrites::{WRITES_BOUND, write_bound};
 use crate::sync::{Arc, Mutex};
 
 /// A group takes at most so many bytes, but for a single write.
@@ -197,18 +199,6 @@ impl State {
         }
         Ok(())
     }
-}
-
-/// The bytes that changes take as state writes in a frame.
-pub(crate) fn encode(changes: &[Change]) -> Vec<u8> {
-    let mut out = Vec::new();
-    put_writes(&mut out, changes.iter().map(row));
-    out
-}
-
-fn row(change: &Change) -> (&[u8], Write<'_>) {
-    let write = change.value.as_deref().map_or(Write::Deleted, Write::Value);
-    (&change.key, write)
 }
 
 /// The most bytes that a group of changes takes.

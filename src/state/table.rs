@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::error::{Error, Result};
 use crate::format::codec::crc32;
+use crate::format::state::{Group, GroupPlace, Parsed};
 use crate::format::statewrites::Place;
 use crate::storage::NamedFile;
 use crate::sync::Arc;
@@ -93,6 +94,15 @@ impl Found {
         match self {
             Self::Known(value) => value,
             Self::At { file, offset, len, crc } => read_value(&file, offset, len, crc).map(Some),
+        }
+    }
+}
+
+/// Takes the writes of a group that was just encoded into a table.
+pub(super) fn take_in(table: &mut Table, bytes: &[u8], place: &GroupPlace, room: u64) {
+    if let Parsed::Group(group) = Group::parse(bytes, place.salt, place.offset, room) {
+        for (key, at) in group.writes {
+            table.set(Arc::from(key), at, place.offset);
         }
     }
 }

@@ -1,7 +1,13 @@
 use std::collections::BTreeMap;
 
+use super::change::WRITE_CHANGES;
 use super::*;
+use crate::error::{Error, Result};
+use crate::format::statewrites::{MAX_KEY, MAX_VALUE};
+use crate::options::Preallocate;
+use crate::storage::Dir;
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
+use crate::sync::Arc;
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -293,9 +299,9 @@ fn a_fault_at_any_call_is_typed_and_loses_nothing() {
             for is_lasting in [false, true] {
                 let disk = disk();
                 if is_lasting {
-                    disk.fail_from(call, fault)
+                    disk.fail_from(call, fault);
                 } else {
-                    disk.fail_at(call, fault)
+                    disk.fail_at(call, fault);
                 }
                 let (before, after) = history(&disk, 2, |written| {
                     if let Err(e) = written {

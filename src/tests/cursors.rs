@@ -311,7 +311,7 @@ fn a_cursor_and_the_events_of_its_batch_are_both_there_or_neither() {
         let rounds = 45;
         let whole = MemoryDisk::simulated(seed());
         assert_eq!(projection(&whole, &options, rounds), (rounds, rounds));
-        assert!(whole.files().keys().filter(|name| name.ends_with(".seg")).count() > 2);
+        assert!(whole.files().keys().filter(|name| name.contains(".seg")).count() > 2);
         for call in (0..=whole.calls()).step_by(scaled(9, 1)) {
             let _scene = Scene(move || format!("{name}, no power from call {call}"));
             let disk = MemoryDisk::simulated(seed());
@@ -400,7 +400,7 @@ fn damage_of_the_cursors_leaves_the_log_alone() {
     disk.corrupt("state/values-1", 4096 + 32, 0xff);
     let store = open(&disk, &small()).unwrap();
     append(&store, 1, 10).unwrap();
-    assert_eq!(store.read_all().into_iter().filter(Result::is_ok).count(), 4);
+    assert_eq!(store.read_all().into_iter().flatten().count(), 4);
     for name in ["billing", "never"] {
         for refused in [
             store.cursor(name).map(drop),
