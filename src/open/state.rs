@@ -14,8 +14,11 @@ impl Opening<'_> {
         let covered = self.found.directory.as_ref().map_or(0, Directory::covered);
         let others = &self.found.listing.others;
         let has_index = |ordinal: u32| {
-            let is_its = |file: &LogFile| matches!(file, LogFile::SealedIndex { ordinal: o, .. } if *o == ordinal);
-            others.iter().any(is_its)
+            let its = |file: &LogFile| match file {
+                LogFile::SealedIndex { ordinal, .. } => Some(*ordinal),
+                _ => None,
+            };
+            others.iter().filter_map(its).any(|indexed| indexed == ordinal)
         };
         let rows: Vec<_> = self
             .found
