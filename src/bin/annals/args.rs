@@ -51,8 +51,37 @@ pub(crate) enum Command {
     Cat(Cat),
     /// List streams with their number of events
     Streams(Streams),
+    /// List named cursors, or change one
+    #[command(subcommand)]
+    Cursors(Cursors),
     /// Say what the store holds
     Info,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cursors {
+    /// Print each cursor's position, how many events come after it, and its name
+    List,
+    /// Put a cursor at a position, also one that has diverged or cannot be read
+    Reset {
+        /// The cursor
+        name: String,
+        /// Up to where everything counts as processed
+        #[arg(default_value = "0")]
+        position: u64,
+    },
+    /// Delete a cursor
+    Delete {
+        /// The cursor
+        name: String,
+    },
+    /// Give a cursor another name
+    Rename {
+        /// The cursor
+        old: String,
+        /// Its new name
+        new: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]

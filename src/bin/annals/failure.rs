@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use annals::Error;
 use annals::transfer::{ExportError, ImportError, ImportErrorCause, LineError};
+use annals::{CursorError, Error};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -54,7 +54,8 @@ impl Failure {
 fn exit_code(error: &Error) -> Option<u8> {
     match error {
         error if error.is_corruption() => Some(5),
-        Error::NotFound { .. } => Some(3),
+        Error::NotFound { .. } | Error::Cursor(CursorError::NotFound { .. }) => Some(3),
+        Error::Cursor(_) => Some(4),
         Error::Conflict(_) | Error::IdConflict(_) => Some(4),
         Error::Locked { .. } => Some(6),
         Error::UnsupportedFormat { .. } => Some(7),

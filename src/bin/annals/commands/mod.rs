@@ -2,6 +2,7 @@
 
 mod append;
 mod cat;
+mod cursors;
 mod import;
 mod info;
 mod open;
@@ -29,6 +30,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Append(append) => append::run(global, append, output),
         Command::Cat(cat) => cat::run(global, cat, output),
         Command::Streams(streams) => streams::run(global, streams, output),
+        Command::Cursors(cursors) => cursors::run(global, cursors, output),
         Command::Info => info::run(global, output),
     }
 }
