@@ -55,8 +55,7 @@ fn exit_code(error: &Error) -> Option<u8> {
     match error {
         error if error.is_corruption() => Some(5),
         Error::NotFound { .. } | Error::Cursor(CursorError::NotFound { .. }) => Some(3),
-        Error::Cursor(_) => Some(4),
-        Error::Conflict(_) | Error::IdConflict(_) => Some(4),
+        Error::Conflict(_) | Error::IdConflict(_) | Error::Cursor(_) => Some(4),
         Error::Locked { .. } => Some(6),
         Error::UnsupportedFormat { .. } => Some(7),
         _ => None,
