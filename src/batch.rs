@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::event::Appended;
 use crate::new_event::NewEvent;
 use crate::options::Durability;
-use crate::position::ExpectedVersion;
+use crate::position::{ExpectedVersion, Position};
 use crate::query::Query;
 use crate::store::Store;
 use crate::writer::{Condition, Part};
@@ -18,11 +18,13 @@ pub struct Batch {
     parts: Vec<Part>,
     conditions: Vec<Condition>,
     durability: Option<Durability>,
+    saves: Vec<(String, Position)>,
 }
 
 impl Batch {
     pub(crate) fn new(store: Store) -> Self {
-        Self { store, parts: Vec::new(), conditions: Vec::new(), durability: None }
+        let (parts, conditions, saves) = (Vec::new(), Vec::new(), Vec::new());
+        Self { store, parts, conditions, durability: None, saves }
     }
 
     /// Adds events of a stream. A stream may come more than once; later expectations see what
@@ -82,6 +84,31 @@ impl Batch {
         self
     }
 
+    /// Saves a cursor with the events, in one commit: after a crash both are there or neither. The
+    /// last position given for a name counts. A retry of a batch whose events are there already
+    /// saves the cursor too, unless it has moved on since.
+    ///
+    /// The events that are appended here are not processed by that: save the position of the event
+    /// that led to them.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Position, Store};
+    /// let store = Store::in_memory()?;
+    /// let done = store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("Placed", "{}")])?;
+    /// store
+    ///     .batch()
+    ///     .append("Invoice-1", ExpectedVersion::NoStream, [NewEvent::new("Issued", "{}")])
+    ///     .save_cursor("billing", done.position)
+    ///     .commit()?;
+    /// assert_eq!(store.cursor("billing")?.unwrap().position, Position(1));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn save_cursor(mut self, name: impl AsRef<str>, position: Position) -> Self {
+        self.saves.retain(|(saved, _)| saved != name.as_ref());
+        self.saves.push((name.as_ref().into(), position));
+        self
+    }
+
     /// Asks for more than the store's own durability. Less than that is not possible, and asking
     /// for it changes nothing.
     pub fn durability(mut self, durability: Durability) -> Self {
@@ -96,8 +123,9 @@ impl Batch {
     /// As [`Store::append`](Store::append);
     /// [`Error::ConditionFailed`](crate::Error::ConditionFailed) where all expectations hold and a
     /// condition does not; [`Error::EmptyAppend`](crate::Error::EmptyAppend) where no part has
-    /// events.
+    /// events; as [`Store::save_cursor`](Store::save_cursor) where it saves one (an owner is no
+    /// obstacle).
     pub fn commit(self) -> Result<Vec<Appended>> {
-        self.store.commit(self.parts, self.conditions, self.durability)
+        self.store.commit_saving(self.parts, self.conditions, self.durability, &self.saves)
     }
 }

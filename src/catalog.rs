@@ -1,4 +1,5 @@
-//! The log and its index, together: what both the writer and the readers look things up in.
+//! The log, its index and the state beside it: what both the writer and the readers look things
+//! up in.
 
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -8,6 +9,7 @@ use crate::log::{Log, Segment};
 use crate::names::EventId;
 use crate::place::Place;
 use crate::position::Position;
+use crate::state::State;
 use crate::sync::Arc;
 use crate::watermark::Watermark;
 
@@ -16,6 +18,7 @@ use crate::watermark::Watermark;
 pub(crate) struct Catalog {
     pub(crate) log: Arc<Log>,
     pub(crate) index: Index,
+    pub(crate) state: State,
     pub(crate) watermark: Watermark,
     /// Why the log ends where it does, in a damaged store that was opened for reading.
     pub(crate) damage: Option<Error>,
@@ -26,6 +29,12 @@ pub(crate) struct Catalog {
 pub(crate) type LastFrame = Option<(Arc<Segment>, FrameAt)>;
 
 impl Catalog {
+    /// Saves the state writes of frames, as far as the frames are durable. Done before an index
+    /// file is written that covers them: an opening looks for state writes behind those.
+    pub(crate) fn save_state(&self) -> Result<()> {
+        self.state.save(self.watermark.durable().0)
+    }
+
     /// The answer where nothing is found: not even that can be said of a damaged log.
     pub(crate) fn nothing<T>(&self) -> Result<Option<T>> {
         self.damage.clone().map_or(Ok(None), Err)

@@ -1,10 +1,14 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
+mod cursor;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+
+pub use cursor::CursorError;
 
 use crate::names::{EventId, shown};
 use crate::position::{ExpectedVersion, Position, Version};
@@ -46,6 +50,8 @@ pub enum Error {
     },
     /// An append or a batch without events. Nothing was written.
     EmptyAppend,
+    /// A named cursor cannot be used or changed like that. Nothing was written.
+    Cursor(CursorError),
     /// Options that do not go together, or a value that an option does not take.
     InvalidOptions {
         /// What is wrong with them.
@@ -66,8 +72,8 @@ pub enum Error {
         /// What happened while it was written.
         cause: Arc<Error>,
     },
-    /// An earlier write or sync failed, so the store takes no more appends until it is reopened.
-    /// Reads go on. This append was not written.
+    /// An earlier write or sync failed, so the store takes no more appends until it is reopened;
+    /// or no more cursors, where the write of one failed. Reads go on. Nothing was written.
     Poisoned {
         /// What failed first.
         cause: Arc<Error>,
@@ -207,6 +213,7 @@ impl fmt::Display for Error {
                 write!(f, "too many {what}: at most {limit} allowed, found {found}")
             }
             Self::EmptyAppend => f.write_str("an append without events"),
+            Self::Cursor(cursor) => cursor.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),
@@ -217,7 +224,8 @@ impl fmt::Display for Error {
             ),
             Self::Poisoned { cause } => write!(
                 f,
-                "the store takes no more appends until it is reopened, because of: {cause}"
+                "the store takes no more writes of this kind until it is reopened, because of: \
+                 {cause}"
             ),
             Self::Closed => f.write_str("the store is closed"),
             Self::ReadOnly => f.write_str("the store is open for reading only"),

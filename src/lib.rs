@@ -43,6 +43,7 @@
 mod batch;
 mod bytes;
 mod catalog;
+mod cursor;
 mod error;
 mod event;
 mod format;
@@ -58,6 +59,7 @@ mod position;
 mod query;
 mod reader;
 mod search;
+mod state;
 mod storage;
 mod store;
 mod subscription;
@@ -67,7 +69,8 @@ mod watermark;
 mod writer;
 
 pub use batch::Batch;
-pub use error::{Conflict, Error, FailedCondition, IdConflict, Result};
+pub use cursor::{CursorInfo, OwnedCursor};
+pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,

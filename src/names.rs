@@ -144,6 +144,11 @@ pub(crate) fn check_label(what: &'static str, label: &str) -> Result<()> {
     check_text(what, label, MAX_LABEL)
 }
 
+/// Checks the name of a cursor.
+pub(crate) fn check_cursor_name(name: &str) -> Result<()> {
+    check_text("cursor name", name, MAX_LABEL)
+}
+
 fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
     if text.is_empty() {
         return Err(invalid(what, text, "it is empty"));
@@ -153,6 +158,7 @@ fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
             what: Cow::Borrowed(match what {
                 "stream name" => "bytes of a stream name",
                 "event type" => "bytes of an event type",
+                "cursor name" => "bytes of a cursor name",
                 "tag" => "bytes of a tag",
                 "correlation id" => "bytes of a correlation id",
                 "causation id" => "bytes of a causation id",

@@ -1,5 +1,6 @@
 //! Layer 6: the store as its users see it. A thin facade: every room behind it does its own work.
 
+mod cursors;
 mod info;
 mod options;
 mod reads;
@@ -11,6 +12,7 @@ pub use options::StoreOptions;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
+use crate::cursor::Cursors;
 use crate::error::{Error, Result};
 use crate::event::Appended;
 use crate::format::store::StoreHeader;
@@ -55,6 +57,7 @@ struct Inner {
     report: RecoveryReport,
     limits: Limits,
     is_closed: AtomicBool,
+    cursors: Arc<Cursors>,
     /// Missing where the store was opened for reading only.
     writing: Option<Writing>,
 }
@@ -266,8 +269,11 @@ impl Store {
             upkeep.after_commit();
             Writing { writer, upkeep, locks: Mutex::new(Some(locks)) }
         });
+        let writer = writing.as_ref().map(|writing| &writing.writer);
+        let cursors = Arc::new(Cursors::new(&dir, &catalog, writer));
         let inner = Inner {
             dir,
+            cursors,
             header,
             catalog,
             report,
@@ -292,6 +298,7 @@ impl Store {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        self.cursors.close();
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
             self.catalog.watermark.end(Error::Closed);
@@ -313,6 +320,8 @@ impl Inner {
     /// Leaves the store in good order: everything durable, and its index saved.
     fn end(&self, writing: &Writing) -> Result<()> {
         let frozen = writing.writer.core().finish()?;
+        // Before the index files, which say that state writes are saved up to where they end.
+        self.catalog.state.close(self.catalog.watermark.durable().0)?;
         let index = &self.catalog.index;
         while index.seal_one()? {}
         while index.fold()? {}

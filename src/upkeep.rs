@@ -204,6 +204,9 @@ impl Shared {
 
     /// Writes the index file of a sealed segment.
     fn seal(&self) -> Result<bool> {
+        if self.catalog.index.wants_upkeep() {
+            self.catalog.save_state()?;
+        }
         self.catalog.index.seal_one()
     }
 
@@ -212,6 +215,7 @@ impl Shared {
         let Some((index, units, covers)) = self.writer.core().freeze(self.checkpoint_bytes)? else {
             return Ok(false);
         };
+        self.catalog.save_state()?;
         self.catalog.index.checkpoint(&index, &units, &covers, false)?;
         Ok(true)
     }

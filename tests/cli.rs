@@ -637,3 +637,27 @@ fn the_demo_checks_itself() {
     assert!(report["events"].as_u64() > Some(2_000));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up");
 }
+
+#[test]
+fn cursors_are_listed_reset_renamed_and_deleted() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    let events = [NewEvent::new("Noted", "1"), NewEvent::new("Noted", "2")];
+    let done = store.append("Note-1", ExpectedVersion::Any, events).unwrap();
+    store.save_cursor("billing", done.position).unwrap();
+    store.save_cursor("mail", done.position).unwrap();
+    store.close().unwrap();
+    assert_eq!(desk.run(&["cursors", "list"]).out(), "2\t0\tbilling\n2\t0\tmail\n");
+    assert_eq!(desk.run(&["cursors", "reset", "billing"]).code(), 0);
+    assert_eq!(desk.run(&["cursors", "reset", "billing", "3"]).code(), 4);
+    assert_eq!(desk.run(&["cursors", "rename", "mail", "post"]).code(), 0);
+    assert_eq!(desk.run(&["cursors", "rename", "mail", "post"]).code(), 3);
+    assert_eq!(desk.run(&["cursors", "list"]).out(), "0\t2\tbilling\n2\t0\tpost\n");
+    let listed = desk.run(&["cursors", "list", "--json"]);
+    let first: Value = serde_json::from_str(listed.out().lines().next().unwrap()).unwrap();
+    assert_eq!((&first["name"], &first["lag"]), (&json!("billing"), &json!(2)));
+    assert_eq!(desk.run(&["cursors", "delete", "post"]).code(), 0);
+    assert_eq!(desk.run(&["cursors", "delete", "post"]).code(), 3);
+    assert_eq!(desk.run(&["cursors", "delete", ""]).code(), 2);
+    assert_eq!(desk.run(&["cursors", "list"]).out(), "0\t2\tbilling\n");
+}

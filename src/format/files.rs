@@ -5,10 +5,12 @@ use std::fmt;
 pub(crate) const STORE: &str = "STORE";
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const LOG: &str = "log";
+pub(crate) const STATE: &str = "state";
 /// What an atomic replacement leaves behind when it is interrupted.
 pub(crate) const TEMPORARY: &str = ".tmp";
 
 const DIRECTORY: &str = "directory-";
+const VALUES: &str = "values-";
 const ORDINAL_DIGITS: usize = 10;
 
 /// A file of `log/`.
@@ -89,6 +91,22 @@ pub(crate) fn parse_directory(name: &str) -> Option<u32> {
     (directory(number) == name).then_some(number)
 }
 
+/// The name of the n-th file of `state/`, from the store's directory.
+pub(crate) fn values(number: u32) -> String {
+    format!("{STATE}/{VALUES}{number}")
+}
+
+/// The number of a file of `state/`, given its name there; `None` for any other name.
+pub(crate) fn parse_values(name: &str) -> Option<u32> {
+    let number: u32 = name.strip_prefix(VALUES)?.parse().ok()?;
+    (number > 0 && format!("{VALUES}{number}") == name).then_some(number)
+}
+
+/// Whether a name in `state/` is what an interrupted replacement leaves.
+pub(crate) fn is_temporary_values(name: &str) -> bool {
+    name.strip_suffix(TEMPORARY).is_some_and(|name| parse_values(name).is_some())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -119,6 +137,12 @@ mod tests {
         ] {
             assert_eq!(LogFile::parse(other), None, "{other}");
         }
+        assert_eq!(values(7), "state/values-7");
+        assert_eq!(parse_values("values-7"), Some(7));
+        for other in ["values-", "values-0", "values-07", "values-+1", "values-1.tmp"] {
+            assert_eq!(parse_values(other), None, "{other}");
+        }
+        assert!(is_temporary_values("values-1.tmp") && !is_temporary_values("values-1"));
         assert_eq!(parse_directory(&directory(7)), Some(7));
         for other in ["directory-", "directory-07", "directory-x", "directory-1.tmp"] {
             assert_eq!(parse_directory(other), None, "{other}");

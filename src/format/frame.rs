@@ -304,10 +304,19 @@ impl Frame {
         self.streams
     }
 
-    /// The state writes that commit with its events.
-    #[cfg_attr(not(test), expect(dead_code, reason = "room in the format, not yet in use"))]
-    pub(crate) const fn state(&self) -> Span {
-        self.state
+    /// The state writes that commit with its events, verified; empty where there are none.
+    pub(crate) fn state_writes<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Invalid> {
+        if self.kind != Kind::Batch {
+            return Ok(&[]);
+        }
+        let cut = || Invalid::new(format!("a frame of {} bytes", self.len), "the end of the data");
+        let state = bytes.get(self.state.range()).ok_or_else(cut)?;
+        let computed = crc32(state);
+        if computed == self.state_crc {
+            Ok(state)
+        } else {
+            Err(Invalid::checksum(self.state_crc, computed))
+        }
     }
 
     /// Verifies everything behind the head: entries, state writes, padding.
@@ -318,11 +327,7 @@ impl Frame {
             let entry = bytes.get(event.entry.range()).ok_or_else(cut)?;
             event.verify(entry)?;
         }
-        let state = bytes.get(self.state.range()).ok_or_else(cut)?;
-        let computed = crc32(state);
-        if self.kind == Kind::Batch && computed != self.state_crc {
-            return Err(Invalid::checksum(self.state_crc, computed));
-        }
+        self.state_writes(bytes)?;
         self.verify_padding(bytes)
     }
 
@@ -465,7 +470,7 @@ mod tests {
         let (first_version, name) = frame.stream(&bytes, third.stream).unwrap();
         assert_eq!(third.version(first_version), Some(2));
         assert_eq!(&bytes[name.range()], b"a-1");
-        assert_eq!(&bytes[frame.state().range()], b"state");
+        assert_eq!(frame.state_writes(&bytes), Ok(&b"state"[..]));
     }
 
     #[test]

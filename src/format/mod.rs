@@ -5,6 +5,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod codec;
+pub(crate) mod cursor;
 pub(crate) mod directory;
 pub(crate) mod entry;
 pub(crate) mod files;
@@ -14,6 +15,8 @@ pub(crate) mod idruns;
 pub(crate) mod packed;
 pub(crate) mod sealed;
 pub(crate) mod segment;
+pub(crate) mod state;
+pub(crate) mod statewrites;
 pub(crate) mod store;
 
 /// The version of the format that this code writes, and the newest that it reads.

@@ -4,6 +4,7 @@ pub(crate) mod prepare;
 pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod segment;
+mod state_writes;
 pub(crate) mod survey;
 pub(crate) mod tail;
 

@@ -4,6 +4,7 @@ mod opening;
 mod recover;
 mod report;
 mod scaffold;
+mod state;
 
 use std::time::{Duration, Instant};
 
@@ -165,8 +166,8 @@ fn open_beside(
     } else {
         let log = Arc::new(Log::new(Vec::new()));
         let index = opening.index(&log, Vec::new());
-        let watermark = Watermark::at(Position::START);
-        Arc::new(Catalog { log, index, watermark, damage })
+        let (state, watermark) = (opening.state(0), Watermark::at(Position::START));
+        Arc::new(Catalog { log, index, state, watermark, damage })
     };
     report.events_replayed = opening.replayed;
     report.elapsed = started.elapsed();

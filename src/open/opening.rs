@@ -19,6 +19,7 @@ use crate::log::{Log, Segment};
 use crate::options::{FIRST_SEGMENT_BYTES, ReadMode, Settings};
 use crate::place::Frames;
 use crate::position::{Position, Timestamp};
+use crate::state::Change;
 use crate::storage::{Access, Dir};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
@@ -69,13 +70,23 @@ fn usable_runs(
     runs
 }
 
+/// State writes that were found in frames.
+#[derive(Debug, Default)]
+pub(super) struct FoundState {
+    /// By the last position of their frame, oldest first.
+    pub(super) changes: Vec<(u64, Vec<Change>)>,
+    /// A sealed segment that cannot be read: up to which position, and why.
+    pub(super) damage: Option<(u64, Error)>,
+}
+
 /// What opening has gathered, on its way to a store.
 pub(super) struct Opening<'a> {
-    dir: &'a Dir,
-    settings: &'a Settings,
-    found: Surveyed,
-    writable: bool,
+    pub(super) dir: &'a Dir,
+    pub(super) settings: &'a Settings,
+    pub(super) found: Surveyed,
+    pub(super) writable: bool,
     pub(super) replayed: u64,
+    pub(super) state: FoundState,
 }
 
 impl<'a> Opening<'a> {
@@ -85,7 +96,7 @@ impl<'a> Opening<'a> {
         found: Surveyed,
         writable: bool,
     ) -> Self {
-        Self { dir, settings, found, writable, replayed: 0 }
+        Self { dir, settings, found, writable, replayed: 0, state: FoundState::default() }
     }
 
     /// The index over the sealed segments, and slots for more.
@@ -133,6 +144,8 @@ impl<'a> Opening<'a> {
         let progress = examined.progress;
         let segment = self.segment(last.header, last.begin.base, progress.end);
         let log = self.log(Some(segment));
+        // Here, because the index takes the directory.
+        self.find_state_of_sealed(&log);
         let checkpoint = examined.checkpoint.take();
         let resumed =
             checkpoint.as_ref().map_or((0, 0), |index| (index.footer.events, index.footer.end));
@@ -145,6 +158,7 @@ impl<'a> Opening<'a> {
         if missing > 0 {
             replay(&log, &index, ordinal, from, missing)?;
             self.replayed += u64::from(missing);
+            self.find_state(&log, ordinal, from)?;
         }
         Ok((log, index))
     }
@@ -158,8 +172,8 @@ impl<'a> Opening<'a> {
     ) -> Result<Arc<Catalog>> {
         let (log, index) = self.load(last, &mut examined)?;
         let head = last.begin.base + u64::from(examined.progress.events) - 1;
-        let watermark = Watermark::at(Position(head));
-        Ok(Arc::new(Catalog { log, index, watermark, damage }))
+        let (state, watermark) = (self.state(head), Watermark::at(Position(head)));
+        Ok(Arc::new(Catalog { log, index, state, watermark, damage }))
     }
 
     /// For the writer: carries out what was decided about the last segment.
@@ -177,6 +191,7 @@ impl<'a> Opening<'a> {
             Decision::Replace => {
                 discard_all(self.dir, unused, &last)?;
                 let log = self.log(None);
+                self.find_state_of_sealed(&log);
                 let index = self.index(&log, Vec::new());
                 // A segment without a frame has no time: commits go on behind the one before.
                 let time = time.max(last_commit(&log, &index, last.begin.base)?);
@@ -274,14 +289,14 @@ impl<'a> Opening<'a> {
         Ok(self.finish(parts, None, false))
     }
 
-    fn finish(&self, parts: Parts, prepared: Option<Prepared>, clean: bool) -> writer::Parts {
+    fn finish(&mut self, parts: Parts, prepared: Option<Prepared>, clean: bool) -> writer::Parts {
         let Parts { log, index, tail, head, time } = parts;
-        let watermark = Watermark::at(head);
+        let (state, watermark) = (self.state(head.0), Watermark::at(head));
         writer::Parts {
             dir: self.dir.clone(),
             store: self.found.header.id,
             settings: self.settings.clone(),
-            catalog: Arc::new(Catalog { log, index, watermark, damage: None }),
+            catalog: Arc::new(Catalog { log, index, state, watermark, damage: None }),
             tail,
             prepared,
             last_time: time,

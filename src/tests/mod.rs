@@ -8,6 +8,7 @@ mod clock;
 mod collisions;
 mod covered;
 mod crash;
+mod cursors;
 mod damage;
 mod explore;
 mod faults;

@@ -102,6 +102,9 @@ impl Core {
             let hasher = self.catalog.index.hasher();
             active.add_all(staged.indexed(group, *hasher));
         }
+        for (position, changes) in staged.state(group) {
+            self.catalog.state.apply(position, changes.to_vec());
+        }
         let visible = Position(self.next_position() - 1);
         if sync {
             self.catalog.watermark.make_durable(visible);

@@ -14,6 +14,7 @@ use crate::names::{EventId, Label, check_stream_name};
 use crate::new_event::NewEvent;
 use crate::options::{Durability, Limits};
 use crate::position::{ExpectedVersion, Position, Timestamp};
+use crate::state::{self, Change};
 use crate::sync::Arc;
 
 /// One append of a batch: a stream, what is expected of it, and its events (none to check only).
@@ -44,6 +45,9 @@ pub(crate) struct Request {
     pub(crate) looked_up_to: Position,
     /// The stored events that have the ids of this request, as far as there were any.
     pub(crate) stored: Vec<Option<Event>>,
+    /// The state writes that commit with its events, and their encoding.
+    pub(crate) changes: Vec<Change>,
+    pub(crate) state: Vec<u8>,
 }
 
 #[derive(Debug)]
@@ -117,6 +121,8 @@ impl Request {
             conditions: conditions.into_iter().map(PreparedCondition::new).collect(),
             looked_up_to: Position::START,
             stored: Vec::new(),
+            changes: Vec::new(),
+            state: Vec::new(),
         };
         let ids = ids_of(&parts)?;
         let mut ids = ids.into_iter();
@@ -191,6 +197,27 @@ impl Request {
         }
         self.parts.push(PreparedPart { stream, expected: part.expected, events });
         Ok(())
+    }
+
+    /// Adds state writes that commit with the events.
+    pub(crate) fn add_state(&mut self, changes: Vec<Change>, limits: &Limits) -> Result<()> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        state::check(&changes)?;
+        self.state = state::encode(&changes);
+        self.changes = changes;
+        self.frame_bound += self.state.len();
+        let bytes = self.frame_bound as u64;
+        if bytes > limits.append_bytes {
+            return Err(Error::limit("bytes of an append", limits.append_bytes, bytes));
+        }
+        Ok(())
+    }
+
+    /// Whether the events of all its ids are stored: it was made before, or is refused.
+    pub(crate) fn is_stored(&self) -> bool {
+        !self.stored.is_empty() && self.stored.iter().all(Option::is_some)
     }
 
     /// Looks up streams and ids, so that the leader need not.

@@ -15,6 +15,7 @@ use crate::names::EventId;
 use crate::options::Durability;
 use crate::position::{ExpectedVersion, Position, Timestamp, Version};
 use crate::query::Query;
+use crate::state::Change;
 
 /// The answer to a request, and what it depends on.
 #[derive(Debug)]
@@ -178,7 +179,8 @@ impl Core {
             })
             .collect();
         let time = self.last_time;
-        let offset = self.tail.stage(time, streams.into_iter(), &events, &request.entries, &[]);
+        let (entries, state) = (&request.entries, &request.state);
+        let offset = self.tail.stage(time, streams.into_iter(), &events, entries, state);
         let segment = self.tail.segment().ordinal();
         for (stream, version) in request.streams.iter().zip(&next).filter(|(s, _)| s.written) {
             let head = Head { version: Version(*version), segment };
@@ -297,6 +299,18 @@ impl Staged {
             version: Version(before + 1 + u64::from(prepared.nth)),
             stream: &request.streams.get(prepared.stream)?.name,
             content: Content::of_entry(request.entry(event))?,
+        })
+    }
+
+    /// The state writes of the staged frames, with the last position of each.
+    pub(super) fn state<'a>(
+        &'a self,
+        group: &'a [Request],
+    ) -> impl Iterator<Item = (u64, &'a [Change])> {
+        self.frames.iter().filter_map(move |frame| {
+            let request = group.get(frame.request)?;
+            let last = frame.first_position + request.events.len() as u64 - 1;
+            (!request.changes.is_empty()).then_some((last, request.changes.as_slice()))
         })
     }
 

@@ -21,12 +21,12 @@ const ROWS: &[(Siblings, &[&str])] = &[
     (Forbidden, &["format"]),
     (Forbidden, &["storage", "watermark"]),
     (Forbidden, &["log", "index", "state"]),
-    // Log and index together, as writer and reader see them.
+    // Log, index and state together, as writer and reader see them.
     (Forbidden, &["catalog"]),
     // Finding what matches a query, for reads and for conditions.
     (Forbidden, &["search"]),
     (Forbidden, &["writer", "reader"]),
-    (Allowed, &["subscription", "open", "upkeep"]),
+    (Allowed, &["subscription", "cursor", "open", "upkeep"]),
     (Allowed, &["store", "batch", "maintain"]),
     // Written on top of the store's public calls.
     (Forbidden, &["transfer", "kit"]),

@@ -58,12 +58,41 @@ pub(crate) enum Command {
     Types,
     /// List categories with their number of events
     Categories,
+    /// List named cursors, or change one
+    #[command(subcommand)]
+    Cursors(Cursors),
     /// Say what the store holds
     Info,
     /// Check everything on disk; exit code 5 where the log is damaged
     Verify,
     /// Make a new store of every event that survives damage; the old one is only read
     Repair(Repair),
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Cursors {
+    /// Print each cursor's position, how many events come after it, and its name
+    List,
+    /// Put a cursor at a position, also one that has diverged or cannot be read
+    Reset {
+        /// The cursor
+        name: String,
+        /// Up to where everything counts as processed
+        #[arg(default_value = "0")]
+        position: u64,
+    },
+    /// Delete a cursor
+    Delete {
+        /// The cursor
+        name: String,
+    },
+    /// Give a cursor another name
+    Rename {
+        /// The cursor
+        old: String,
+        /// Its new name
+        new: String,
+    },
 }
 
 #[derive(Debug, clap::Args)]

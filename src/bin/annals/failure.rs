@@ -3,8 +3,8 @@
 use std::fmt;
 use std::io;
 
-use annals::Error;
 use annals::transfer::{ExportError, ImportError, ImportErrorCause, LineError};
+use annals::{CursorError, Error};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -58,8 +58,11 @@ impl Failure {
 fn exit_code(error: &Error) -> Option<u8> {
     match error {
         error if error.is_corruption() => Some(5),
-        Error::NotFound { .. } => Some(3),
-        Error::Conflict(_) | Error::ConditionFailed(_) | Error::IdConflict(_) => Some(4),
+        Error::NotFound { .. } | Error::Cursor(CursorError::NotFound { .. }) => Some(3),
+        Error::Conflict(_)
+        | Error::ConditionFailed(_)
+        | Error::IdConflict(_)
+        | Error::Cursor(_) => Some(4),
         Error::Locked { .. } => Some(6),
         Error::UnsupportedFormat { .. } => Some(7),
         _ => None,

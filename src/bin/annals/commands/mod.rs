@@ -2,6 +2,7 @@
 
 mod append;
 mod cat;
+mod cursors;
 mod explain;
 mod import;
 mod info;
@@ -36,6 +37,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Types => names::types(global, output),
         Command::Categories => names::categories(global, output),
         Command::Streams(streams) => streams::run(global, streams, output),
+        Command::Cursors(cursors) => cursors::run(global, cursors, output),
         Command::Info => info::run(global, output),
         Command::Verify => verify::run(global, output),
         Command::Repair(repair) => repair::run(repair, output),

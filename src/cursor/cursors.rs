@@ -1,0 +1,314 @@
+//! Changing and looking at cursors.
+
+use std::collections::HashSet;
+
+use super::moved::Moved;
+use crate::catalog::Catalog;
+use crate::error::{CursorError, Error, Result};
+use crate::format::cursor::{SavedCursor, cursor_key, cursor_name, cursor_prefix};
+use crate::names::{EventId, check_cursor_name, shown};
+use crate::position::{Position, Timestamp};
+use crate::state::{Change, Scan};
+use crate::storage::Dir;
+use crate::sync::{Arc, Condvar, Mutex};
+use crate::writer::Writer;
+
+/// A cursor as it was saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CursorInfo {
+    /// Its name.
+    pub name: String,
+    /// Everything up to here was processed.
+    pub position: Position,
+    /// The event there; `None` at [`Position::START`].
+    pub event_id: Option<EventId>,
+    /// When it was saved, by the store's clock.
+    pub saved_at: Timestamp,
+    /// How many visible events come after it; `None` where it diverged.
+    pub lag: Option<u64>,
+    /// The log has another event there, or none: it is of another history, such as that of a
+    /// store whose backup was restored. Its consumer gets an error until the cursor is reset.
+    pub has_diverged: bool,
+}
+
+/// The cursors of a store.
+#[derive(Debug)]
+pub(crate) struct Cursors {
+    pub(super) dir: Dir,
+    pub(super) catalog: Arc<Catalog>,
+    /// Missing in a store that is open for reading only.
+    pub(super) writer: Option<Arc<Writer>>,
+    pub(super) names: Mutex<Names>,
+    pub(super) freed: Condvar,
+    pub(super) moved: Moved,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// Cursors that are being changed.
+    pub(super) busy: HashSet<String>,
+    /// Cursors that have an owner.
+    pub(super) owned: HashSet<String>,
+}
+
+/// The right to change some cursors, while it lives.
+#[derive(Debug)]
+pub(crate) struct Held<'a> {
+    cursors: &'a Cursors,
+    names: Vec<String>,
+}
+
+/// Who changes a cursor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Owner,
+    Anyone,
+}
+
+impl Cursors {
+    pub(crate) fn new(dir: &Dir, catalog: &Arc<Catalog>, writer: Option<&Arc<Writer>>) -> Self {
+        Self {
+            dir: dir.clone(),
+            catalog: Arc::clone(catalog),
+            writer: writer.cloned(),
+            names: Mutex::default(),
+            freed: Condvar::new(),
+            moved: Moved::default(),
+        }
+    }
+
+    /// Wakes whoever waits for a cursor. Nothing is saved any more.
+    pub(crate) fn close(&self) {
+        self.moved.close();
+    }
+
+    pub(crate) fn save(&self, name: &str, position: Position) -> Result<()> {
+        self.save_by(By::Anyone, name, position)
+    }
+
+    pub(super) fn save_by(&self, by: By, name: &str, position: Position) -> Result<()> {
+        let _held = self.hold([name], by)?;
+        let change = self.advance(name, position)?;
+        self.write(vec![change], position)
+    }
+
+    pub(crate) fn reset(&self, name: &str, position: Position) -> Result<()> {
+        let _held = self.hold([name], By::Anyone)?;
+        let change = self.change_to(name, position)?;
+        self.write(vec![change], position)
+    }
+
+    /// `false` where there is none.
+    pub(crate) fn delete(&self, name: &str) -> Result<bool> {
+        let _held = self.hold([name], By::Anyone)?;
+        // One that cannot be read can be deleted all the same.
+        if matches!(self.load(name), Ok(None)) {
+            return Ok(false);
+        }
+        self.write(vec![removal(name)], Position::START).map(|()| true)
+    }
+
+    pub(crate) fn rename(&self, old: &str, new: &str) -> Result<()> {
+        let _held = self.hold([old, new], By::Anyone)?;
+        let Some(saved) = self.load(old)? else {
+            return Err(Error::Cursor(CursorError::NotFound { name: old.into() }));
+        };
+        if self.load(new)?.is_some() {
+            return Err(Error::Cursor(CursorError::Exists { name: new.into() }));
+        }
+        self.write(vec![removal(old), change(new, &saved)], Position::START)
+    }
+
+    pub(crate) fn info(&self, name: &str) -> Result<Option<CursorInfo>> {
+        check_cursor_name(name)?;
+        self.moved.check_open()?;
+        self.load(name)?.map(|saved| self.info_of(name, &saved)).transpose()
+    }
+
+    /// All cursors by name. What cannot be read is an error in its place; one at the end says that
+    /// there may be more.
+    pub(crate) fn list(&self) -> Result<Vec<Result<CursorInfo>>> {
+        self.moved.check_open()?;
+        let Scan { entries, doubt } = self.catalog.state.scan(&cursor_prefix())?;
+        let mut list: Vec<_> = entries
+            .into_iter()
+            .filter_map(|(key, value)| {
+                let name = cursor_name(&key)?;
+                Some(value.and_then(|value| self.info_of(name, &self.decode(&value)?)))
+            })
+            .collect();
+        list.extend(doubt.map(Err));
+        Ok(list)
+    }
+
+    /// The right to change cursors in a batch, and the changes. `None` for the changes where one
+    /// of the cursors is beyond its position already and the batch was made before.
+    pub(crate) fn in_batch(
+        &self,
+        saves: &[(String, Position)],
+        was_made: impl FnOnce() -> bool,
+    ) -> Result<(Held<'_>, Option<Vec<Change>>)> {
+        let held = self.hold(saves.iter().map(|(name, _)| name.as_str()), By::Owner)?;
+        let changes = saves.iter().map(|(name, position)| self.advance(name, *position));
+        match changes.collect::<Result<Vec<_>>>() {
+            Ok(changes) => Ok((held, Some(changes))),
+            Err(Error::Cursor(CursorError::Backwards { .. })) if was_made() => Ok((held, None)),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Saves changes that a batch did not carry, because its events were there already.
+    pub(crate) fn write(&self, changes: Vec<Change>, position: Position) -> Result<()> {
+        let upto = position.max(Position(self.catalog.state.pending_up_to()));
+        if self.catalog.watermark.durable() < upto {
+            self.writer()?.core().sync()?;
+        }
+        self.catalog.state.write(changes, self.catalog.watermark.durable().0)?;
+        self.moved.notify();
+        Ok(())
+    }
+
+    /// Says that a batch has moved cursors.
+    pub(crate) fn have_moved(&self) {
+        self.moved.notify();
+    }
+
+    pub(super) fn writer(&self) -> Result<&Writer> {
+        self.writer.as_deref().ok_or(Error::ReadOnly)
+    }
+
+    /// Waits until nobody else changes these cursors.
+    pub(super) fn hold<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+        by: By,
+    ) -> Result<Held<'_>> {
+        self.writer()?;
+        let mut wanted: Vec<String> = Vec::new();
+        for name in names {
+            check_cursor_name(name)?;
+            wanted.push(name.into());
+        }
+        wanted.sort_unstable();
+        wanted.dedup();
+        self.moved.check_open()?;
+        let mut names = self.names.lock();
+        loop {
+            let owned = |name: &&String| by == By::Anyone && names.owned.contains(*name);
+            if let Some(name) = wanted.iter().find(owned) {
+                return Err(Error::Cursor(CursorError::InUse { name: name.clone() }));
+            }
+            // All or none, so that two that want the same never wait for each other.
+            if !wanted.iter().any(|name| names.busy.contains(name)) {
+                names.busy.extend(wanted.iter().cloned());
+                return Ok(Held { cursors: self, names: wanted });
+            }
+            self.freed.wait(&mut names);
+        }
+    }
+
+    fn load(&self, name: &str) -> Result<Option<SavedCursor>> {
+        let value = self.catalog.state.get(&cursor_key(name))?;
+        value.map(|value| self.decode(&value)).transpose()
+    }
+
+    fn decode(&self, value: &[u8]) -> Result<SavedCursor> {
+        let path = || self.dir.path(crate::format::files::STATE);
+        SavedCursor::decode(value).map_err(|invalid| invalid.at(&path(), 0))
+    }
+
+    /// A cursor that its consumer can go on from.
+    pub(super) fn load_sound(&self, name: &str) -> Result<Option<SavedCursor>> {
+        let Some(saved) = self.load(name)? else { return Ok(None) };
+        if self.has_diverged(&saved)? {
+            let position = Position(saved.position);
+            return Err(Error::Cursor(CursorError::Diverged { name: name.into(), position }));
+        }
+        Ok(Some(saved))
+    }
+
+    fn has_diverged(&self, saved: &SavedCursor) -> Result<bool> {
+        let position = Position(saved.position);
+        if position == Position::START {
+            return Ok(false);
+        }
+        if position > self.catalog.watermark.visible() {
+            return Ok(true);
+        }
+        let event = self.catalog.event(position)?;
+        let is_same_id = uuid::Uuid::from(event.id()).into_bytes() == saved.event;
+        // An id that was computed from the position tells less than one of the caller.
+        let is_same_time = event.has_given_id() || event.committed_at() == saved.event_time;
+        Ok(!is_same_id || !is_same_time)
+    }
+
+    fn info_of(&self, name: &str, saved: &SavedCursor) -> Result<CursorInfo> {
+        let visible = self.catalog.watermark.visible();
+        let has_diverged = self.has_diverged(saved)?;
+        Ok(CursorInfo {
+            name: name.into(),
+            position: Position(saved.position),
+            event_id: (saved.position > 0).then(|| uuid::Uuid::from_bytes(saved.event).into()),
+            saved_at: saved.saved_at,
+            lag: if has_diverged { None } else { visible.0.checked_sub(saved.position) },
+            has_diverged,
+        })
+    }
+
+    /// The change that moves a cursor on.
+    fn advance(&self, name: &str, position: Position) -> Result<Change> {
+        if let Some(saved) = self.load_sound(name)?
+            && position.0 < saved.position
+        {
+            let (name, saved) = (name.into(), Position(saved.position));
+            return Err(Error::Cursor(CursorError::Backwards { name, position, saved }));
+        }
+        self.change_to(name, position)
+    }
+
+    fn change_to(&self, name: &str, position: Position) -> Result<Change> {
+        let visible = self.catalog.watermark.visible();
+        if position > visible {
+            let name = name.into();
+            return Err(Error::Cursor(CursorError::Ahead { name, position, visible }));
+        }
+        let saved_at = self.dir.now();
+        let mut saved = SavedCursor { position: position.0, saved_at, ..SavedCursor::default() };
+        if position > Position::START {
+            let event = self.catalog.event(position)?;
+            saved.event = uuid::Uuid::from(event.id()).into_bytes();
+            saved.event_time = event.committed_at();
+        }
+        Ok(change(name, &saved))
+    }
+}
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        let mut names = self.cursors.names.lock();
+        for name in &self.names {
+            names.busy.remove(name);
+        }
+        drop(names);
+        self.cursors.freed.notify_all();
+    }
+}
+
+impl std::fmt::Display for CursorInfo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "cursor \"{}\" at position {}", shown(&self.name), self.position)?;
+        match self.lag {
+            Some(lag) => write!(f, ", {lag} behind"),
+            None => f.write_str(", diverged"),
+        }
+    }
+}
+
+fn change(name: &str, saved: &SavedCursor) -> Change {
+    Change { key: cursor_key(name).into(), value: Some(saved.encode().into()) }
+}
+
+fn removal(name: &str) -> Change {
+    Change { key: cursor_key(name).into(), value: None }
+}

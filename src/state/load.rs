@@ -1,0 +1,240 @@
+//! Reading a file of `state/`: which writes it holds, where they end, and what cannot be known.
+
+use super::table::{Table, read_value};
+use crate::error::{Error, Result};
+use crate::format::Invalid;
+use crate::format::codec::u32_at;
+use crate::format::files::{self, STATE};
+use crate::format::state::{
+    Group, GroupKind, MARK_BYTES, Parsed, STATE_ALIGN, STATE_HEADER_BYTES, StateHeader,
+};
+use crate::format::statewrites::Place;
+use crate::storage::{Access, Dir, NamedFile};
+use crate::sync::Arc;
+
+/// How much is read at a time.
+const WINDOW_BYTES: usize = 64 << 10;
+
+/// What was read.
+#[derive(Debug, Default)]
+pub(super) struct Loaded {
+    pub(super) table: Table,
+    /// The number of the newest file; 0 where there is none.
+    pub(super) number: u32,
+    /// Files that a newer one has replaced, and what interrupted replacements left.
+    pub(super) leftover: Vec<String>,
+    /// Where the next group goes, if the file ends in a mark with nothing behind it: then all of
+    /// it is durable, and the file may be continued.
+    pub(super) goes_on: Option<(StateHeader, u64)>,
+    /// Up to which position the state writes of frames are in it.
+    pub(super) applied: u64,
+}
+
+/// Reads the newest file. For a writer, from the medium: what the cache alone has is written out
+/// or, where that failed before, not shown.
+pub(super) fn load(dir: &Dir, store: [u8; 16], writable: bool) -> Result<Loaded> {
+    let mut loaded = Loaded::default();
+    let names = match dir.list(STATE) {
+        Ok(names) => names,
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            return Ok(loaded);
+        }
+        Err(e) => return Err(e),
+    };
+    let mut numbers: Vec<u32> = names.iter().filter_map(|name| files::parse_values(name)).collect();
+    numbers.sort_unstable();
+    let temporary = names.iter().filter(|name| files::is_temporary_values(name));
+    loaded.leftover = temporary.map(|name| format!("{STATE}/{name}")).collect();
+    let Some(newest) = numbers.pop() else { return Ok(loaded) };
+    loaded.leftover.extend(numbers.into_iter().map(files::values));
+    loaded.number = newest;
+    let access = if writable { Access::ReadWrite } else { Access::Read };
+    let file = dir.open(&files::values(newest), access)?;
+    if writable {
+        // The name may be one that only the cache has, and so may be the content.
+        dir.sync_dir(STATE)?;
+        file.sync()?;
+        file.drop_cache()?;
+    }
+    read(&mut loaded, &file, store)?;
+    loaded.table.file = Some(file);
+    Ok(loaded)
+}
+
+fn read(loaded: &mut Loaded, file: &NamedFile, store: [u8; 16]) -> Result<()> {
+    let mut page = vec![0; 64];
+    let filled = file.read_at(&mut page, 0)?;
+    page.truncate(filled);
+    let header = match StateHeader::decode(&page) {
+        Ok(header) => header,
+        Err(invalid) if invalid.unsupported => return Err(invalid.at(file.path(), 0)),
+        Err(invalid) => {
+            loaded.table.hole(invalid.at(file.path(), 0));
+            return Ok(());
+        }
+    };
+    if (header.store, header.number) != (store, loaded.number) {
+        let (expected, found) = ("the header of this store's file", "another file's");
+        loaded.table.hole(Error::corrupt(file.path(), 0, expected, found));
+        return Ok(());
+    }
+    let len = file.len()?;
+    let mut walk = Walk {
+        file,
+        salt: header.salt,
+        limit: len.min(header.len),
+        window: Vec::new(),
+        window_at: 0,
+    };
+    let end = walk.groups(loaded)?;
+    if len < header.len {
+        let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
+        loaded.table.hole(Error::corrupt(file.path(), len, expected, found));
+        return Ok(());
+    }
+    loaded.goes_on = end.map(|end| (header, end));
+    Ok(())
+}
+
+struct Walk<'a> {
+    file: &'a NamedFile,
+    salt: [u8; 16],
+    limit: u64,
+    window: Vec<u8>,
+    window_at: u64,
+}
+
+/// What stands at an offset, or behind it.
+enum Next {
+    Group(u64, Group),
+    /// No group follows; whether there is anything but zeros.
+    End(bool),
+}
+
+impl Walk<'_> {
+    /// Takes all groups in. Says where they end, if that is behind a mark and only zeros follow.
+    fn groups(&mut self, loaded: &mut Loaded) -> Result<Option<u64>> {
+        let mut offset = STATE_HEADER_BYTES;
+        // The last group is taken in once something behind it proves it durable, or once all of
+        // it is verified: a write that was never finished is whole or does not exist.
+        let mut last: Option<(u64, Group)> = None;
+        let torn = loop {
+            let found = match self.group(offset)? {
+                Ok(group) => Next::Group(offset, group),
+                Err(invalid) => {
+                    let next = self.search(offset)?;
+                    if let Next::Group(..) = next {
+                        if let Some((at, group)) = last.take() {
+                            take_in(loaded, self.file, at, group);
+                        }
+                        // Whatever a later group follows was durable: this is damage.
+                        loaded.table.hole(invalid.at(self.file.path(), offset));
+                    }
+                    next
+                }
+            };
+            match found {
+                Next::Group(at, group) => {
+                    offset = at + group.len;
+                    if let Some((at, group)) = last.replace((at, group)) {
+                        take_in(loaded, self.file, at, group);
+                    }
+                }
+                Next::End(torn) => break torn,
+            }
+        };
+        let Some((at, group)) = last else { return Ok(None) };
+        let is_mark = group.kind == GroupKind::Mark;
+        if self.is_whole(at, &group)? {
+            take_in(loaded, self.file, at, group);
+        }
+        Ok((is_mark && !torn).then_some(offset))
+    }
+
+    /// Whether the values of a group are what its head says.
+    fn is_whole(&self, at: u64, group: &Group) -> Result<bool> {
+        for (_, place) in &group.writes {
+            if let Place::Value { start, len, crc } = place {
+                match read_value(self.file, at + start, *len, *crc) {
+                    Ok(_) => {}
+                    Err(e) if e.is_corruption() => return Ok(false),
+                    Err(e) => return Err(e),
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// The group at an offset.
+    fn group(&mut self, offset: u64) -> Result<Result<Group, Invalid>> {
+        let (salt, room) = (self.salt, self.limit.saturating_sub(offset));
+        let mut wanted = GROUP_AT_ONCE;
+        loop {
+            let bytes = self.bytes(offset, wanted)?;
+            match Group::parse(bytes, salt, offset, room) {
+                Parsed::Group(group) => return Ok(Ok(group)),
+                Parsed::Needs(more) if more > wanted && bytes.len() >= wanted => wanted = more,
+                Parsed::Needs(_) => {
+                    return Ok(Err(Invalid::new("a group", "the end of the file")));
+                }
+                Parsed::Invalid(invalid) if invalid.unsupported => {
+                    return Err(invalid.at(self.file.path(), offset));
+                }
+                Parsed::Invalid(invalid) => return Ok(Err(invalid)),
+            }
+        }
+    }
+
+    /// The next group behind an offset at which there is none.
+    fn search(&mut self, from: u64) -> Result<Next> {
+        let mut used = false;
+        let mut offset = from;
+        while offset < self.limit {
+            let room = self.limit - offset;
+            let bytes = self.bytes(offset, GROUP_AT_ONCE)?;
+            let head = bytes.get(..8.min(bytes.len())).unwrap_or_default();
+            used |= head.iter().any(|byte| *byte != 0);
+            let len = u64::from(u32_at(head, 4).unwrap_or(0) & !7);
+            if offset > from
+                && (MARK_BYTES..=room).contains(&len)
+                && let Ok(group) = self.group(offset)?
+            {
+                return Ok(Next::Group(offset, group));
+            }
+            offset += STATE_ALIGN;
+        }
+        Ok(Next::End(used))
+    }
+
+    /// Bytes from an offset on: so many, or up to the end.
+    fn bytes(&mut self, offset: u64, wanted: usize) -> Result<&[u8]> {
+        let left = usize::try_from(self.limit.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let wanted = wanted.min(left);
+        let start =
+            offset.checked_sub(self.window_at).and_then(|start| usize::try_from(start).ok());
+        let is_there = start
+            .is_some_and(|start| self.window.get(start..).is_some_and(|rest| rest.len() >= wanted));
+        if !is_there {
+            self.window.resize(wanted.max(WINDOW_BYTES).min(left), 0);
+            let filled = self.file.read_at(&mut self.window, offset)?;
+            self.window.truncate(filled);
+            self.window_at = offset;
+        }
+        let start = usize::try_from(offset - self.window_at).unwrap_or(usize::MAX);
+        Ok(self.window.get(start..).unwrap_or_default())
+    }
+}
+
+/// What is asked for to read the head of a group.
+const GROUP_AT_ONCE: usize = 512;
+
+fn take_in(loaded: &mut Loaded, file: &NamedFile, at: u64, group: Group) {
+    if group.kind == GroupKind::Doubt {
+        let (expected, found) = ("everything that was saved", "what an earlier damage left");
+        loaded.table.doubt.get_or_insert(Error::corrupt(file.path(), at, expected, found));
+    }
+    loaded.applied = group.applied;
+    for (key, place) in group.writes {
+        loaded.table.set(Arc::from(key), place, at);
+    }
+}
