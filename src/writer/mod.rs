@@ -16,5 +16,7 @@ pub(crate) use self::core::{Core, Parts};
 pub(crate) use request::{Part, Request};
 #[cfg(test)]
 pub(crate) use roll::Preparation;
-pub(crate) use shell::Writer;
 pub(crate) use upkeep::covers;
+
+/// The shared writer of a store.
+pub(crate) type Writer = shell::Writer<Core>;
