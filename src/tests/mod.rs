@@ -8,7 +8,9 @@ mod crash;
 mod faults;
 mod history;
 mod late;
+mod lies;
 mod oracle;
+mod order;
 mod panics;
 mod rebuilt;
 
