@@ -173,7 +173,7 @@ impl Storage for Liar {
 
 impl LyingFile {
     fn is_segment(&self) -> bool {
-        self.name.ends_with(".seg")
+        self.name.strip_suffix(".seg").is_some()
     }
 
     /// Whether a write is one of frames, and not of the header or the zeros of a new segment.
@@ -248,7 +248,7 @@ impl File for LyingFile {
     fn sync(&self) -> io::Result<()> {
         match self.lie {
             Lie::NoSync => self.nothing(),
-            Lie::NoSyncOfTemporary if self.name.ends_with(".tmp") => self.nothing(),
+            Lie::NoSyncOfTemporary if self.name.strip_suffix(".tmp").is_some() => self.nothing(),
             Lie::WrongFile if self.is_segment() => {
                 self.disk.open("STORE", Access::ReadWrite)?.sync()
             }
