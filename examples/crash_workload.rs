@@ -1,7 +1,8 @@
 //! A load that can be killed, and the check of what it leaves.
 //!
-//! `crash_workload append DIR` appends from four threads until it is killed and prints a line
-//! `ACK stream version position id count` for each append that was acknowledged.
+//! `crash_workload append DIR [APPENDS]` appends from four threads until it is killed (or each has
+//! made so many appends) and prints a line `ACK stream version position id count` for each append
+//! that was acknowledged.
 //! `crash_workload verify DIR ACKS` opens the store and checks that every acknowledged append is
 //! there, whole, once and unchanged, that positions and versions are dense, that nothing is there
 //! by halves, and that the store goes on.
@@ -26,8 +27,12 @@ fn main() -> ExitCode {
     let done = match words.as_slice() {
         [] => short_run(),
         ["append", dir] => append(Path::new(dir), APPENDS),
+        ["append", dir, appends] => match appends.parse() {
+            Ok(appends) => append(Path::new(dir), appends),
+            Err(e) => Err(format!("{appends}: {e}").into()),
+        },
         ["verify", dir, acks] => verify(Path::new(dir), Path::new(acks)),
-        _ => Err("usage: crash_workload append DIR | verify DIR ACKS".into()),
+        _ => Err("usage: crash_workload append DIR [APPENDS] | verify DIR ACKS".into()),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -390,4 +390,9 @@ impl Store {
     pub(crate) fn keep_up(&self) -> Result<bool> {
         self.inner.writing.as_ref().map_or(Ok(false), |writing| writing.upkeep.step())
     }
+
+    /// The same where no sync of the weaker modes is due.
+    pub(crate) fn keep_up_without_sync(&self) -> Result<bool> {
+        self.inner.writing.as_ref().map_or(Ok(false), |writing| writing.upkeep.step_without_sync())
+    }
 }

@@ -84,6 +84,12 @@ impl Upkeep {
         self.shared.step(true)
     }
 
+    /// The same where no sync of the weaker modes is due.
+    #[cfg(test)]
+    pub(crate) fn step_without_sync(&self) -> Result<bool> {
+        self.shared.step(false)
+    }
+
     /// Ends the thread and waits for it.
     pub(crate) fn end(&self) {
         self.shared.signal.lock().is_ending = true;

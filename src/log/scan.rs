@@ -263,3 +263,51 @@ fn claimed_len(bytes: &[u8]) -> Option<u32> {
 fn may_be_a_head(window: &[u8], at: usize) -> bool {
     window.get(at + 15).is_some_and(|kind| kind & 0x80 != 0)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::format::frame::WATERMARK_BYTES;
+    use crate::format::frame_writer::{FramePlace, put_watermark};
+    use crate::storage::memory::MemoryDisk;
+    use crate::storage::{Access, Dir};
+    use crate::sync::Arc;
+
+    /// Walks a segment with two frames, the second of which says that so many events stand before
+    /// it, and names its predecessor with some bits flipped. How many frames were accepted.
+    fn accepted(first: u32, flipped: u32) -> u32 {
+        let header =
+            SegmentHeader { store: [1; 16], salt: [2; 16], ordinal: 1, generation: 0, len: 8192 };
+        let seed = Seed::of(&header.salt);
+        let mut bytes = header.encode().to_vec();
+        bytes.resize(HEADER_BYTES as usize, 0);
+        let place = FramePlace {
+            seed,
+            offset: HEADER_BYTES,
+            durable_end: HEADER_BYTES,
+            previous: header.crc(),
+            first: 0,
+            time: Timestamp::default(),
+        };
+        put_watermark(&mut bytes, &place);
+        let written = bytes.get(HEADER_BYTES as usize..).unwrap();
+        let crc = crate::format::codec::u32_at(written, 0).unwrap();
+        let offset = HEADER_BYTES + WATERMARK_BYTES;
+        put_watermark(&mut bytes, &FramePlace { offset, previous: crc ^ flipped, first, ..place });
+        bytes.resize(header.len as usize, 0);
+        let disk = MemoryDisk::new();
+        disk.put("segment", &bytes);
+        let file = Dir::new(Arc::new(disk)).open("segment", Access::Read).unwrap();
+        let mut progress = Progress::start(&header);
+        let mut scanner = Scanner::new(&file, seed, header.len);
+        scanner.walk(&mut progress, header.len, |_, _, _| Ok(())).unwrap();
+        progress.frames
+    }
+
+    #[test]
+    fn a_frame_follows_only_its_own_predecessor_and_counts_the_events_before_it() {
+        assert_eq!(accepted(0, 0), 2);
+        assert_eq!(accepted(0, 1), 1, "a frame behind another one");
+        assert_eq!(accepted(1, 0), 1, "a frame that counts an event too many");
+    }
+}

@@ -5,6 +5,7 @@
 
 use super::core::Core;
 use super::request::Request;
+use super::shell::Commits;
 use super::stage::{Full, Staged, Verdict};
 use crate::error::{Error, Result};
 use crate::event::Appended;
@@ -111,6 +112,36 @@ impl Core {
         }
         self.catalog.watermark.show(visible);
         Ok(())
+    }
+}
+
+impl Commits for Core {
+    type Request = Request;
+    type Answer = Result<Vec<Appended>>;
+
+    fn bytes(request: &Request) -> usize {
+        request.frame_bound
+    }
+
+    fn commit(&mut self, group: &[Request]) -> Vec<Self::Answer> {
+        Self::commit(self, group)
+    }
+
+    fn panicked(&mut self, group: &[Request]) -> Vec<Self::Answer> {
+        let e = self.poison(Error::Panicked { during: "a commit" });
+        group.iter().map(|_| Err(e.clone())).collect()
+    }
+
+    fn unanswered() -> Self::Answer {
+        Err(Error::Panicked { during: "a commit" })
+    }
+
+    fn closed() -> Self::Answer {
+        Err(Error::Closed)
+    }
+
+    fn wants_upkeep(&self) -> bool {
+        Self::wants_upkeep(self)
     }
 }
 

@@ -3,65 +3,86 @@
 //! The caller that finds nobody leading leads: it takes what has queued, commits it as one group,
 //! wakes each of its callers by itself, and hands leadership to the first that queued meanwhile.
 //! One group is in flight. A lone caller passes through without a hand-off.
+//!
+//! It knows nothing of events: whatever [`Commits`] can be behind it. The models in `models/` run
+//! this very file on a tiny core, with the locks of a model checker.
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::core::Core;
-use super::request::Request;
-use crate::error::{Error, Result};
-use crate::event::Appended;
 use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
 
 /// A group takes at most so many requests and bytes.
 const GROUP_REQUESTS: usize = 1024;
 const GROUP_BYTES: usize = 1 << 20;
 
-type Answer = Result<Vec<Appended>>;
+/// What is behind the shell: it commits groups, one at a time.
+pub(crate) trait Commits {
+    type Request;
+    type Answer;
+
+    /// How much of a group's bytes a request takes.
+    fn bytes(request: &Self::Request) -> usize;
+
+    /// Commits a group and answers each request, in order.
+    fn commit(&mut self, group: &[Self::Request]) -> Vec<Self::Answer>;
+
+    /// A commit of this group panicked: nothing may be built on what it left half done.
+    fn panicked(&mut self, group: &[Self::Request]) -> Vec<Self::Answer>;
+
+    /// The answer to a request of which nobody said anything.
+    fn unanswered() -> Self::Answer;
+
+    /// The answer to a request behind the end.
+    fn closed() -> Self::Answer;
+
+    /// There is something for upkeep to do.
+    fn wants_upkeep(&self) -> bool;
+}
 
 /// The shared writer of a store.
-pub(crate) struct Writer {
-    queue: Mutex<Queue>,
+pub(crate) struct Writer<C: Commits> {
+    queue: Mutex<Queue<C>>,
     /// Somebody waits for nobody to be leading.
     idle: Condvar,
-    core: Mutex<Core>,
+    core: Mutex<C>,
     /// The core has something for upkeep to do.
     wants_upkeep: AtomicBool,
 }
 
-#[derive(Debug, Default)]
-struct Queue {
-    waiting: VecDeque<Waiting>,
+struct Queue<C: Commits> {
+    waiting: VecDeque<Waiting<C>>,
     is_led: bool,
     is_closed: bool,
 }
 
-#[derive(Debug)]
-struct Waiting {
-    request: Request,
-    seat: Arc<Seat>,
+struct Waiting<C: Commits> {
+    request: C::Request,
+    seat: Arc<Seat<C>>,
 }
 
 /// Where a caller waits for its answer, or to be made the leader.
-#[derive(Debug, Default)]
-struct Seat {
-    turn: Mutex<Option<Turn>>,
+struct Seat<C: Commits> {
+    turn: Mutex<Option<Turn<C>>>,
     changed: Condvar,
 }
 
-#[derive(Debug)]
-enum Turn {
-    Lead(Box<Request>),
-    Done(Answer),
+enum Turn<C: Commits> {
+    Lead(Box<C::Request>),
+    Done(C::Answer),
 }
 
-impl Seat {
-    fn give(&self, turn: Turn) {
+impl<C: Commits> Seat<C> {
+    fn new() -> Self {
+        Self { turn: Mutex::new(None), changed: Condvar::new() }
+    }
+
+    fn give(&self, turn: Turn<C>) {
         *self.turn.lock() = Some(turn);
         self.changed.notify_one();
     }
 
-    fn wait(&self) -> Turn {
+    fn wait(&self) -> Turn<C> {
         let mut turn = self.turn.lock();
         loop {
             match turn.take() {
@@ -72,24 +93,30 @@ impl Seat {
     }
 }
 
-impl Writer {
-    pub(crate) fn new(core: Core) -> Self {
+impl<C: Commits> Writer<C> {
+    pub(crate) fn new(core: C) -> Self {
         let wants_upkeep = AtomicBool::new(core.wants_upkeep());
-        Self { queue: Mutex::default(), idle: Condvar::new(), core: Mutex::new(core), wants_upkeep }
+        let queue = Queue { waiting: VecDeque::new(), is_led: false, is_closed: false };
+        Self {
+            queue: Mutex::new(queue),
+            idle: Condvar::new(),
+            core: Mutex::new(core),
+            wants_upkeep,
+        }
     }
 
     /// Commits a request, in a group with whatever else is waiting.
-    pub(crate) fn submit(&self, request: Request) -> Answer {
+    pub(crate) fn submit(&self, request: C::Request) -> C::Answer {
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return Err(Error::Closed);
+            return C::closed();
         }
         if !queue.is_led {
             queue.is_led = true;
             drop(queue);
             return self.lead(request);
         }
-        let seat = Arc::new(Seat::default());
+        let seat = Arc::new(Seat::new());
         queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
         drop(queue);
         match seat.wait() {
@@ -119,14 +146,14 @@ impl Writer {
     }
 
     /// The core, for what is not a commit. Whoever holds it keeps appends waiting.
-    pub(crate) fn core(&self) -> MutexGuard<'_, Core> {
+    pub(crate) fn core(&self) -> MutexGuard<'_, C> {
         self.core.lock()
     }
 
-    fn lead(&self, request: Request) -> Answer {
+    fn lead(&self, request: C::Request) -> C::Answer {
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);
-        let mut answers = commit(&mut core, &requests);
+        let mut answers = commit(&mut *core, &requests);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
         requests.clear();
@@ -135,20 +162,20 @@ impl Writer {
             seat.give(Turn::Done(answer));
         }
         self.hand_on();
-        mine.unwrap_or(Err(Error::Panicked { during: "a commit" }))
+        mine.unwrap_or_else(C::unanswered)
     }
 
     /// The leader's request and what has queued behind it, up to the limits of a group.
-    fn gather(&self, request: Request) -> (Vec<Request>, Vec<Arc<Seat>>) {
-        let mut bytes = request.frame_bound;
+    fn gather(&self, request: C::Request) -> (Vec<C::Request>, Vec<Arc<Seat<C>>>) {
+        let mut bytes = C::bytes(&request);
         let (mut requests, mut seats) = (vec![request], Vec::new());
         let mut queue = self.queue.lock();
         while requests.len() < GROUP_REQUESTS
             && let Some(next) = queue.waiting.front()
-            && bytes + next.request.frame_bound <= GROUP_BYTES
+            && bytes + C::bytes(&next.request) <= GROUP_BYTES
             && let Some(Waiting { request, seat }) = queue.waiting.pop_front()
         {
-            bytes += request.frame_bound;
+            bytes += C::bytes(&request);
             requests.push(request);
             seats.push(seat);
         }
@@ -170,17 +197,14 @@ impl Writer {
 
 /// Commits, and turns a panic into poison: nobody may be left waiting, and nothing that is
 /// half done may be built upon.
-fn commit(core: &mut Core, requests: &[Request]) -> VecDeque<Answer> {
-    match catch_unwind(AssertUnwindSafe(|| core.commit(requests))) {
+fn commit<C: Commits>(core: &mut C, group: &[C::Request]) -> VecDeque<C::Answer> {
+    match catch_unwind(AssertUnwindSafe(|| core.commit(group))) {
         Ok(answers) => answers.into(),
-        Err(_) => {
-            let e = core.poison(Error::Panicked { during: "a commit" });
-            requests.iter().map(|_| Err(e.clone())).collect()
-        }
+        Err(_) => core.panicked(group).into(),
     }
 }
 
-impl std::fmt::Debug for Writer {
+impl<C: Commits> std::fmt::Debug for Writer<C> {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Writer").finish_non_exhaustive()
     }

@@ -71,7 +71,7 @@ impl Tree {
     pub(crate) fn read() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let mut files = Vec::new();
-        for folder in ["src", "tests", "benches", "examples", "fuzz/fuzz_targets"] {
+        for folder in ["src", "tests", "benches", "examples", "fuzz/fuzz_targets", "models"] {
             read_folder(root, &root.join(folder), &mut files);
         }
         let mut tree = Self { files };

@@ -1,0 +1,70 @@
+//! The order of what a commit does: write, sync, index, watermark.
+
+use super::{open, seed, small};
+use crate::storage::memory::{Fault, MemoryDisk};
+use crate::sync::{AtomicBool, Ordering};
+use crate::writer::Part;
+use crate::{Durability, Error, ExpectedVersion, NewEvent, Position};
+
+fn events(count: usize) -> impl Iterator<Item = NewEvent> {
+    (0..count).map(|n| NewEvent::new("Counted", n.to_string()))
+}
+
+#[test]
+fn neither_index_nor_watermark_has_what_a_sync_did_not_cover() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+    let indexed = || store.catalog().index.active().unwrap().events();
+    assert_eq!((indexed(), store.head()), (2, Position(2)));
+    // The write goes well, the sync behind it does not.
+    disk.fail_at(disk.calls() + 1, Fault::Errno(5));
+    let failed = store.append("A-1", ExpectedVersion::Any, events(3));
+    assert!(matches!(failed, Err(Error::Unknown { .. })), "{failed:?}");
+    assert_eq!((indexed(), store.head(), store.durable()), (2, Position(2), Position(2)));
+}
+
+#[test]
+fn what_the_watermark_shows_is_in_the_index() {
+    let store = open(&MemoryDisk::new(), &small().segment_bytes(8 << 20)).unwrap();
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut reads = 0_u64;
+            while !is_over.load(Ordering::Relaxed) {
+                let head = store.head();
+                if head > Position::START {
+                    let event = store.event(head).unwrap().expect("the newest visible event");
+                    assert_eq!(event.position(), head);
+                    reads += 1;
+                }
+            }
+            reads
+        });
+        // Many events at once, so that the index takes a while to have them.
+        for _ in 0..20 {
+            store.append("A-1", ExpectedVersion::Any, events(1000)).unwrap();
+        }
+        is_over.store(true, Ordering::Relaxed);
+        assert!(reader.join().unwrap() > 0, "a reader that never read");
+    });
+    assert_eq!(store.head(), Position(20_000));
+}
+
+#[test]
+fn an_index_checkpoint_covers_only_what_is_durable() {
+    let disk = MemoryDisk::simulated(seed());
+    let options = small().durability(Durability::Os);
+    let store = open(&disk, &options).unwrap();
+    for _ in 0..4 {
+        let events = vec![NewEvent::new("Filler", vec![b'x'; 5_000])];
+        let part = Part { stream: "A-1".into(), expected: ExpectedVersion::Any, events };
+        store.commit_group(vec![vec![part]]).pop().unwrap().unwrap();
+    }
+    assert_eq!((store.head(), store.durable()), (Position(4), Position(0)));
+    while store.keep_up_without_sync().unwrap() {}
+    // A checkpoint that says more than the medium holds makes the log look damaged.
+    let left = open(&disk.crash_keeping_nothing(), &options).unwrap();
+    assert_eq!(left.head(), store.durable());
+    assert_eq!(left.head(), Position(4), "it was synced for the checkpoint's sake");
+}
