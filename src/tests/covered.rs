@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::history::Runner;
-use super::{crash, explore, faults};
+use super::{crash, cursors, explore, faults};
 use crate::Durability;
-use crate::format::files::{LogFile, TEMPORARY, parse_directory};
+use crate::format::files::{LogFile, TEMPORARY, parse_directory, parse_values};
 use crate::storage::memory::{Call, CallKind};
 
 /// The calls of the storage: the traits' methods, and what the simulated disk counts them as.
@@ -39,11 +39,12 @@ const CALLS: [(&str, Option<CallKind>); 21] = [
 ];
 
 /// The kinds of files, as `format/files.rs` declares them.
-const FILES: [&str; 8] = [
+const FILES: [&str; 9] = [
     "STORE",
     "LOCK",
     "TEMPORARY",
     "DIRECTORY",
+    "VALUES",
     "Segment",
     "SealedIndex",
     "IndexCheckpoint",
@@ -51,7 +52,8 @@ const FILES: [&str; 8] = [
 ];
 
 /// The harnesses, by what their text calls. Each drives a store through crashes or faults.
-const HARNESSES: [(&str, &str); 6] = [
+const HARNESSES: [(&str, &str); 7] = [
+    ("cursors", include_str!("cursors.rs")),
     ("found", include_str!("found.rs")),
     ("history", include_str!("history.rs")),
     ("model", include_str!("model.rs")),
@@ -61,7 +63,7 @@ const HARNESSES: [(&str, &str); 6] = [
 ];
 
 /// The files with public operations.
-const FACADE: [(&str, &str); 8] = [
+const FACADE: [(&str, &str); 10] = [
     ("store", include_str!("../store.rs")),
     ("reads", include_str!("../store/reads.rs")),
     ("options", include_str!("../store/options.rs")),
@@ -70,10 +72,12 @@ const FACADE: [(&str, &str); 8] = [
     ("stream", include_str!("../reader/stream.rs")),
     ("listing", include_str!("../reader/listing.rs")),
     ("subscription", include_str!("../subscription.rs")),
+    ("cursors", include_str!("../store/cursors.rs")),
+    ("owned", include_str!("../cursor/owned.rs")),
 ];
 
 /// Every public operation, with the harness that uses it, or the reason why none does.
-const OPERATIONS: [(&str, &str, Result<&str, &str>); 63] = [
+const OPERATIONS: [(&str, &str, Result<&str, &str>); 75] = [
     ("store", "open", Err("the options' `open` on the directory of the system")),
     ("store", "open_read_only", Err("the options' `open_read_only` on such a directory")),
     ("store", "in_memory", Err("a disk that does not break; `it` uses it everywhere")),
@@ -141,6 +145,18 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 63] = [
     ("subscription", "position", Err("writes nothing and reads nothing: `it/subscribe`")),
     ("subscription", "lag", Err("writes nothing and reads nothing: `it/subscribe`")),
     ("subscription", "stop_handle", Err("writes nothing and reads nothing: `it/subscribe`")),
+    ("batch", "save_cursor", Ok("cursors")),
+    ("cursors", "save_cursor", Ok("cursors")),
+    ("cursors", "cursor", Ok("cursors")),
+    ("cursors", "cursors", Ok("cursors")),
+    ("cursors", "reset_cursor", Ok("cursors")),
+    ("cursors", "delete_cursor", Ok("cursors")),
+    ("cursors", "rename_cursor", Ok("cursors")),
+    ("cursors", "own_cursor", Ok("cursors")),
+    ("cursors", "wait_for", Ok("cursors")),
+    ("owned", "name", Ok("cursors")),
+    ("owned", "position", Ok("cursors")),
+    ("owned", "save", Ok("cursors")),
 ];
 
 /// The names behind `start` and before `(` in a text, tests and what only they see left out.
@@ -159,6 +175,7 @@ fn kind_of(name: &str) -> Option<&'static str> {
         "LOCK" => "LOCK",
         _ if entry.ends_with(TEMPORARY) => "TEMPORARY",
         _ if parse_directory(entry).is_some() => "DIRECTORY",
+        _ if parse_values(entry).is_some() => "VALUES",
         _ => match LogFile::parse(entry)? {
             LogFile::Segment { .. } => "Segment",
             LogFile::SealedIndex { .. } => "SealedIndex",
@@ -215,7 +232,9 @@ fn the_table_of_files_is_that_of_the_format() {
         rest.split_once(": &str").map(|(name, _)| name.to_owned())
     };
     let mut declared: BTreeSet<String> = text.lines().filter_map(constant).collect();
-    assert!(declared.remove("LOG"), "the directory of the log");
+    for directory in ["LOG", "STATE"] {
+        assert!(declared.remove(directory), "the name of the directory {directory}");
+    }
     declared.extend(variants.map(|(name, _)| name.to_owned()));
     assert_eq!(declared, FILES.map(str::to_owned).into(), "a kind of file is new or gone");
 }
@@ -228,6 +247,7 @@ fn every_call_and_every_file_is_crashed() {
             calls.extend(trace(explore::history(base, &[call])));
         }
     }
+    calls.extend(cursors::trace());
     assert_all_seen("the crash sweeps", &calls, NOT_SEEN);
 }
 
@@ -235,6 +255,7 @@ fn every_call_and_every_file_is_crashed() {
 fn every_call_and_every_file_fails() {
     let mut calls = trace(faults::standard_history());
     calls.extend(trace(crash::folding()));
+    calls.extend(cursors::trace());
     assert_all_seen("the sweep of failing calls", &calls, NOT_SEEN);
 }
 

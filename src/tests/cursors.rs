@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{MODES, Scene, open, open_read_only, scaled, seed, small};
-use crate::storage::memory::{Fault, MemoryDisk};
+use crate::storage::memory::{Call, Fault, MemoryDisk};
 use crate::{
     CursorError, Error, ExpectedVersion, NewEvent, Position, Result, Store, StoreOptions, Timestamp,
 };
@@ -23,6 +23,25 @@ fn cursor_error(result: Result<impl std::fmt::Debug>) -> CursorError {
         Err(Error::Cursor(e)) => e,
         other => panic!("{other:?}"),
     }
+}
+
+/// What the calls of the cursors come to on the disk: all that the sweeps below go through.
+pub(super) fn trace() -> Vec<Call> {
+    let disk = MemoryDisk::simulated(seed());
+    disk.start_trace();
+    for round in 1..3 {
+        let store = open(&disk, &small()).unwrap();
+        let position = append(&store, 5, 10).unwrap();
+        store.save_cursor("alone", position).unwrap();
+        store
+            .batch()
+            .append("A-1", ExpectedVersion::Any, [NewEvent::new("Noted", format!("{round}"))])
+            .save_cursor("together", position)
+            .commit()
+            .unwrap();
+        store.close().unwrap();
+    }
+    disk.trace()
 }
 
 #[test]
