@@ -5,83 +5,25 @@
 //! a slow consumer costs nobody anything, and there is no seam between history and live: both are
 //! the same reads of the same log.
 
+mod begin;
+mod progress;
+
 use std::time::{Duration, Instant};
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::position::Position;
-use crate::query::{Query, filters};
+use crate::query::Query;
 use crate::reader::{AllEvents, ReadAll};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::watermark::Woken;
-
-/// A subscription that is being described: a builder. Made by
-/// [`Store::subscribe`](crate::Store::subscribe).
-#[derive(Clone, Debug)]
-#[must_use = "a subscription does nothing until it is started"]
-pub struct Subscribe {
-    catalog: Result<Arc<Catalog>>,
-    query: Query,
-    after: Position,
-    behind_by: u64,
-}
+pub use begin::Subscribe;
+use progress::Progress;
 
 /// A read goes so many positions at a time, so that a search for rare events can be stopped and
 /// says how far it has come.
 const STRIDE: u64 = 1 << 16;
-
-/// So many events unseen make a subscription that was caught up fall behind, unless said otherwise.
-const BEHIND_BY: u64 = 1024;
-
-impl Subscribe {
-    pub(crate) fn new(catalog: Result<Arc<Catalog>>) -> Self {
-        Self { catalog, query: Query::new(), after: Position::START, behind_by: BEHIND_BY }
-    }
-
-    filters!();
-
-    /// Only events that match a query, in the place of all filters so far.
-    pub fn matching(mut self, query: Query) -> Self {
-        self.query = query;
-        self
-    }
-
-    /// Only events behind a position. From the first event on, unless said otherwise.
-    pub fn after(mut self, position: Position) -> Self {
-        self.after = position;
-        self
-    }
-
-    /// How many positions may become visible unseen before a subscription that was caught up is
-    /// said to have [fallen behind](Signal::FellBehind); 1,024 unless said otherwise.
-    pub fn fell_behind_after(mut self, positions: u64) -> Self {
-        self.behind_by = positions;
-        self
-    }
-
-    /// Starts the subscription.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::InvalidName`] and [`Error::LimitExceeded`] for a filter that no event can have,
-    /// [`Error::Closed`].
-    pub fn start(self) -> Result<Subscription> {
-        let catalog = self.catalog?;
-        self.query.check()?;
-        let position = self.after.max(self.query.excluded());
-        Ok(Subscription {
-            catalog,
-            query: self.query,
-            position,
-            reading: None,
-            stopped: Arc::new(AtomicBool::new(false)),
-            has_ended: false,
-            behind_by: self.behind_by,
-            is_caught_up: false,
-        })
-    }
-}
 
 /// Events as they come: everything that matches behind a position, in order, each once, and then
 /// what is appended, as soon as it is visible.
@@ -119,6 +61,7 @@ pub struct Subscription {
     has_ended: bool,
     behind_by: u64,
     is_caught_up: bool,
+    progress: Option<Progress>,
 }
 
 /// What a subscription has to say, beside the events themselves.
@@ -163,6 +106,26 @@ enum Step {
 }
 
 impl Subscription {
+    fn new(
+        catalog: Arc<Catalog>,
+        query: Query,
+        position: Position,
+        behind_by: u64,
+        progress: Option<Progress>,
+    ) -> Self {
+        Self {
+            catalog,
+            query,
+            position,
+            reading: None,
+            stopped: Arc::new(AtomicBool::new(false)),
+            has_ended: false,
+            behind_by,
+            is_caught_up: false,
+            progress,
+        }
+    }
+
     /// The next event, if there is one that is visible already.
     ///
     /// # Errors
@@ -205,6 +168,20 @@ impl Subscription {
         self.wait_for_signal(Instant::now().checked_add(timeout))
     }
 
+    /// Saves its cursor: everything that was delivered is processed. Durable when it returns, and
+    /// what it speaks of is, too.
+    ///
+    /// # Errors
+    ///
+    /// As [`Store::save_cursor`](crate::Store::save_cursor); [`Error::InvalidOptions`] where the
+    /// subscription has no cursor.
+    pub fn save(&mut self) -> Result<()> {
+        match &mut self.progress {
+            Some(progress) => progress.save(self.position),
+            None => Err(Error::InvalidOptions { why: "the subscription has no cursor".into() }),
+        }
+    }
+
     /// The position up to which everything was delivered or does not match: where to go on
     /// [after](Subscribe::after) a restart. It moves past events that do not match, too.
     pub fn position(&self) -> Position {
@@ -241,6 +218,9 @@ impl Subscription {
     }
 
     fn go_on(&mut self, deadline: Option<Instant>) -> Result<Option<Signal>> {
+        if let Some(progress) = &mut self.progress {
+            progress.save_if_due(self.position)?;
+        }
         loop {
             match self.step()? {
                 Step::Signal(signal) => return Ok(Some(signal)),
@@ -251,9 +231,20 @@ impl Subscription {
                 Step::Idle => {}
             }
             let is_off = || self.stopped.load(Ordering::SeqCst);
-            match self.catalog.watermark.wait_behind(self.position, deadline, &is_off) {
+            let idle = self.progress.as_ref().and_then(|p| p.idle_until(self.position));
+            let until = idle.into_iter().chain(deadline).min();
+            match self.catalog.watermark.wait_behind(self.position, until, &is_off) {
                 Woken::Moved => {}
-                Woken::TimedOut => return Ok(None),
+                Woken::TimedOut => {
+                    if let Some(progress) = self.progress.as_mut()
+                        && idle.is_some_and(|idle| idle <= Instant::now())
+                    {
+                        progress.save(self.position)?;
+                    }
+                    if deadline.is_some_and(|deadline| deadline <= Instant::now()) {
+                        return Ok(None);
+                    }
+                }
                 Woken::Ended(why) => return Err(why),
             }
         }
@@ -274,6 +265,9 @@ impl Subscription {
                 match next {
                     Some(event) => {
                         self.position = event.position();
+                        if let Some(progress) = &mut self.progress {
+                            progress.delivered();
+                        }
                         return Ok(Step::Signal(Signal::Event(event)));
                     }
                     None => {

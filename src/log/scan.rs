@@ -279,7 +279,7 @@ mod tests {
         let header =
             SegmentHeader { store: [1; 16], salt: [2; 16], ordinal: 1, generation: 0, len: 8192 };
         let seed = Seed::of(&header.salt);
-        let mut bytes = header.encode().to_vec();
+        let mut bytes = header.encode();
         bytes.resize(HEADER_BYTES as usize, 0);
         let place = FramePlace {
             seed,

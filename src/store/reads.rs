@@ -9,6 +9,7 @@ use crate::position::{Position, Timestamp};
 use crate::query::Query;
 use crate::reader::{self, NameInfo, ReadAll, ReadStream, Streams};
 use crate::subscription::Subscribe;
+use crate::sync::Arc;
 
 impl Store {
     /// Reads a stream. See [`ReadStream`].
@@ -84,7 +85,7 @@ impl Store {
 
     /// Begins a subscription: history, then live. See [`Subscription`](crate::Subscription).
     pub fn subscribe(&self) -> Subscribe {
-        Subscribe::new(self.readable())
+        Subscribe::new(self.readable(), Arc::clone(&self.inner.cursors))
     }
 
     /// Lists the streams. See [`Streams`].

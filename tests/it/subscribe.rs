@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annals::{Error, ExpectedVersion, NewEvent, Position, Query, Signal, Store};
+use annals::{CursorError, Error, ExpectedVersion, NewEvent, Position, Query, Signal, Store};
 
 use crate::support::{Place, numbered, small_segments};
 
@@ -215,4 +215,62 @@ fn an_idle_consumer_is_woken_by_each_append() {
         }
         assert!(consumer.join().unwrap().into_iter().eq((1..400).step_by(2)));
     });
+}
+
+#[test]
+fn a_cursor_goes_on_where_it_was_saved() {
+    let place = Place::new();
+    let store = small_segments().open(place.path()).unwrap();
+    for n in 0..20 {
+        append(&store, if n % 2 == 0 { "A-1" } else { "B-1" }, n);
+    }
+    let subscribe = || store.subscribe().category("A").cursor("a").start();
+    let mut events = subscribe().unwrap();
+    assert!(matches!(subscribe(), Err(Error::Cursor(CursorError::InUse { .. }))));
+    for expected in [1, 3, 5] {
+        assert_eq!(events.try_next().unwrap().unwrap().position(), Position(expected));
+    }
+    events.save().unwrap();
+    assert_eq!(events.try_next().unwrap().unwrap().position(), Position(7));
+    drop(events);
+    assert_eq!(store.cursor("a").unwrap().unwrap().position, Position(5));
+    store.close().unwrap();
+    let store = small_segments().open(place.path()).unwrap();
+    let mut events =
+        store.subscribe().category("A").cursor("a").after(Position(9)).start().unwrap();
+    let rest: Vec<u64> =
+        std::iter::from_fn(|| events.try_next().unwrap()).map(|event| event.position().0).collect();
+    assert_eq!(rest, [7, 9, 11, 13, 15, 17, 19]);
+    events.save().unwrap();
+    // Past what does not match.
+    assert_eq!(store.cursor("a").unwrap().unwrap().lag, Some(0));
+    let mut plain = store.subscribe().start().unwrap();
+    assert!(matches!(plain.save(), Err(Error::InvalidOptions { .. })));
+}
+
+#[test]
+fn a_cursor_is_saved_as_its_consumer_asks_for_more() {
+    let store = Store::in_memory().unwrap();
+    for n in 0..10 {
+        append(&store, "A-1", n);
+    }
+    let saved = || store.cursor("a").unwrap().map_or(0, |cursor| cursor.position.0);
+    let mut events = store.subscribe().cursor("a").save_every(4).start().unwrap();
+    for n in 1..=4 {
+        assert_eq!(events.try_next().unwrap().unwrap().position(), Position(n));
+        assert_eq!(saved(), 0);
+    }
+    // The fifth says that the fourth is processed.
+    events.try_next().unwrap().unwrap();
+    assert_eq!(saved(), 4);
+    drop(events);
+    // Where nothing comes for a while, what was processed is saved, and whoever waits is told.
+    let mut events = store.subscribe().cursor("a").save_every(1000).start().unwrap();
+    thread::scope(|scope| {
+        let waits = scope.spawn(|| store.wait_for("a", Position(10), LONG));
+        while events.try_next().unwrap().is_some() {}
+        assert!(events.next_timeout(Duration::from_millis(200)).unwrap().is_none());
+        assert!(waits.join().unwrap().unwrap());
+    });
+    assert_eq!(saved(), 10);
 }
