@@ -21,6 +21,14 @@ pub struct Batch {
     saves: Vec<(String, Position)>,
 }
 
+/// The pieces of a batch.
+pub(crate) struct Pieces {
+    pub(crate) parts: Vec<Part>,
+    pub(crate) conditions: Vec<Condition>,
+    pub(crate) durability: Option<Durability>,
+    pub(crate) saves: Vec<(String, Position)>,
+}
+
 impl Batch {
     pub(crate) fn new(store: Store) -> Self {
         let (parts, conditions, saves) = (Vec::new(), Vec::new(), Vec::new());
@@ -114,6 +122,12 @@ impl Batch {
     pub fn durability(mut self, durability: Durability) -> Self {
         self.durability = Some(durability);
         self
+    }
+
+    /// What it consists of, for a commit of another kind.
+    pub(crate) fn into_pieces(self) -> Pieces {
+        let Self { parts, conditions, durability, saves, .. } = self;
+        Pieces { parts, conditions, durability, saves }
     }
 
     /// Commits the batch, and says for each part with events where its last one stands.

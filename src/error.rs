@@ -50,6 +50,9 @@ pub enum Error {
     },
     /// An append or a batch without events. Nothing was written.
     EmptyAppend,
+    /// A call that changes the store, made from inside a decision of
+    /// [`Store::transact`](crate::Store::transact): it would wait for itself. Nothing was done.
+    Reentrant,
     /// A named cursor cannot be used or changed like that. Nothing was written.
     Cursor(CursorError),
     /// Options that do not go together, or a value that an option does not take.
@@ -213,6 +216,7 @@ impl fmt::Display for Error {
                 write!(f, "too many {what}: at most {limit} allowed, found {found}")
             }
             Self::EmptyAppend => f.write_str("an append without events"),
+            Self::Reentrant => f.write_str("a change of the store from inside a transaction of it"),
             Self::Cursor(cursor) => cursor.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),

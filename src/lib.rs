@@ -84,7 +84,7 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
-pub use store::{Info, Store, StoreOptions, StreamInfo};
+pub use store::{Info, Store, StoreOptions, StreamInfo, View};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
 
 #[cfg(feature = "testkit")]

@@ -4,11 +4,13 @@ mod cursors;
 mod info;
 mod options;
 mod reads;
+mod transact;
 
 use std::path::Path;
 
 pub use info::{Info, StreamInfo};
 pub use options::StoreOptions;
+pub use transact::View;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
@@ -24,7 +26,7 @@ use crate::position::{ExpectedVersion, Position};
 use crate::storage::Dir;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
-use crate::writer::{Condition, Part, Request, Writer};
+use crate::writer::{Condition, Part, Request, Writer, reentry};
 
 /// An event store: one directory, one writing process.
 ///
@@ -285,7 +287,9 @@ impl Store {
     }
 
     fn writing(&self) -> Result<&Writing> {
-        self.inner.writing.as_ref().ok_or(Error::ReadOnly)
+        let writing = self.inner.writing.as_ref().ok_or(Error::ReadOnly)?;
+        reentry::check(&writing.writer)?;
+        Ok(writing)
     }
 
     fn readable(&self) -> Result<Arc<Catalog>> {
@@ -304,6 +308,7 @@ impl Inner {
             self.catalog.watermark.end(Error::Closed);
             return Ok(());
         };
+        reentry::check(&writing.writer)?;
         let is_first = writing.writer.close();
         self.is_closed.store(true, Ordering::Release);
         self.catalog.watermark.end(Error::Closed);

@@ -16,7 +16,7 @@ use std::num::NonZeroU16;
 use std::path::{Path, PathBuf};
 
 use annals::transfer::{Import, export, format_time, parse_time};
-use annals::{Durability, Event, Position, Store, Timestamp, Version};
+use annals::{Durability, Event, Position, Query, Store, Timestamp, Version};
 use flate2::bufread::MultiGzDecoder;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
@@ -110,6 +110,8 @@ impl Data {
             import.run(&store, input).unwrap()
         };
         assert_eq!((&json!(imported.appended), imported.skipped), (&self.truth["events"], 0));
+        // Before the last segment has an index file, and from memory.
+        self.compare_queries(&store, &Facts::of(&store));
         store.close().unwrap();
         options().open(path).unwrap()
     }
@@ -121,6 +123,7 @@ impl Data {
         self.compare_streams(store, &facts);
         self.compare_positions(store, &facts);
         self.compare_reads(&facts);
+        self.compare_queries(store, &facts);
         let truth = &self.truth;
         for expected in array(&truth["stream_table_after"]) {
             assert_eq!(&facts.stream_table(expected["events"].as_u64().unwrap()), expected);
@@ -227,6 +230,55 @@ impl Data {
             expected -= 1;
         }
         assert_eq!(expected, 0);
+    }
+
+    /// Every category, type and time range, and samples of streams and correlation ids, by queries
+    /// in both directions, against what a read of everything has found.
+    fn compare_queries(&self, store: &Store, facts: &Facts) {
+        let check = |query: Query, expected: &[u64]| {
+            let positions = |read: annals::ReadAll| -> Vec<u64> {
+                read.into_iter().map(|event| event.unwrap().position().0 - 1).collect()
+            };
+            assert_eq!(positions(store.read(query.clone())), expected, "{query:?}");
+            let mut backwards = positions(store.read(query.clone()).backwards());
+            backwards.reverse();
+            assert_eq!(backwards, expected, "backwards: {query:?}");
+        };
+        for (category, positions) in &facts.categories {
+            check(Query::new().category(category), positions);
+        }
+        for (event_type, positions) in &facts.types {
+            check(Query::new().event_type(event_type), positions);
+            let of_category: Vec<u64> = positions
+                .iter()
+                .copied()
+                .filter(|position| facts.at(*position).stream.starts_with("File-"))
+                .collect();
+            check(Query::new().event_type(event_type).stream_prefix("File-"), &of_category);
+        }
+        for (stream, positions) in facts.streams.iter().step_by(101) {
+            check(Query::new().stream(stream), positions);
+        }
+        for (id, positions) in facts.correlations.iter().step_by(101) {
+            check(Query::new().correlation(id), positions);
+        }
+        for expected in array(&self.truth["correlations"]["samples"]) {
+            let id = text(&expected["correlationId"]);
+            check(Query::new().correlation(id), &facts.correlations[id]);
+        }
+        for expected in array(&self.truth["time_ranges"]) {
+            let [from, to] = ["from", "to"].map(|key| parse_time(text(&expected[key])).unwrap());
+            let inside: Vec<u64> = (0..)
+                .zip(&facts.events)
+                .filter(|(_, fact)| (from..to).contains(&fact.time))
+                .map(|(position, _)| position)
+                .collect();
+            assert_eq!(json!(inside.len()), expected["events"]);
+            check(Query::new().between(from..to), &inside);
+            let later = facts.events.iter().position(|fact| fact.time > from);
+            let before = later.unwrap_or(facts.events.len()) as u64;
+            assert_eq!(store.position_at(from).unwrap().0, before);
+        }
     }
 
     fn compare_reads(&self, facts: &Facts) {

@@ -11,7 +11,7 @@ use crate::position::{Position, Timestamp};
 use crate::state::{Change, Scan};
 use crate::storage::Dir;
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::writer::Writer;
+use crate::writer::{Writer, reentry};
 
 /// A cursor as it was saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -175,7 +175,9 @@ impl Cursors {
     }
 
     pub(super) fn writer(&self) -> Result<&Writer> {
-        self.writer.as_deref().ok_or(Error::ReadOnly)
+        let writer = self.writer.as_deref().ok_or(Error::ReadOnly)?;
+        reentry::check(writer)?;
+        Ok(writer)
     }
 
     /// Waits until nobody else changes these cursors.

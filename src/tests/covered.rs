@@ -63,7 +63,7 @@ const HARNESSES: [(&str, &str); 7] = [
 ];
 
 /// The files with public operations.
-const FACADE: [(&str, &str); 11] = [
+const FACADE: [(&str, &str); 12] = [
     ("store", include_str!("../store.rs")),
     ("reads", include_str!("../store/reads.rs")),
     ("options", include_str!("../store/options.rs")),
@@ -73,12 +73,13 @@ const FACADE: [(&str, &str); 11] = [
     ("listing", include_str!("../reader/listing.rs")),
     ("subscribe", include_str!("../subscription/begin.rs")),
     ("subscription", include_str!("../subscription.rs")),
+    ("transact", include_str!("../store/transact.rs")),
     ("cursors", include_str!("../store/cursors.rs")),
     ("owned", include_str!("../cursor/owned.rs")),
 ];
 
 /// Every public operation, with the harness that uses it, or the reason why none does.
-const OPERATIONS: [(&str, &str, Result<&str, &str>); 79] = [
+const OPERATIONS: [(&str, &str, Result<&str, &str>); 88] = [
     ("store", "open", Err("the options' `open` on the directory of the system")),
     ("store", "open_read_only", Err("the options' `open_read_only` on such a directory")),
     ("store", "in_memory", Err("a disk that does not break; `it` uses it everywhere")),
@@ -151,6 +152,15 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 79] = [
     ("subscription", "lag", Err("writes nothing and reads nothing: `it/subscribe`")),
     ("subscription", "stop_handle", Err("writes nothing and reads nothing: `it/subscribe`")),
     ("batch", "save_cursor", Ok("cursors")),
+    ("transact", "read_stream", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "read_all", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "read", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "stream", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "event", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "event_by_id", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "head", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "batch", Err("passes the call on to the store's own: `it/transact`")),
+    ("transact", "transact", Err("the commit of a group of one request: `it/transact`")),
     ("cursors", "save_cursor", Ok("cursors")),
     ("cursors", "cursor", Ok("cursors")),
     ("cursors", "cursors", Ok("cursors")),

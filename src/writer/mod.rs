@@ -8,6 +8,7 @@ mod conditions;
 mod core;
 mod facts;
 mod ids;
+pub(crate) mod reentry;
 mod request;
 mod roll;
 mod shell;

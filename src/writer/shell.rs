@@ -150,6 +150,13 @@ impl<C: Commits> Writer<C> {
         self.core.lock()
     }
 
+    /// Commits one request as a group of its own, for whoever holds the core.
+    pub(crate) fn commit_held(&self, core: &mut C, request: C::Request) -> C::Answer {
+        let mut answers = commit(core, &[request]);
+        self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
+        answers.pop_front().unwrap_or_else(C::unanswered)
+    }
+
     fn lead(&self, request: C::Request) -> C::Answer {
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);

@@ -23,5 +23,6 @@ mod subscribe;
 mod support;
 mod survey;
 mod torture;
+mod transact;
 mod verdict;
 mod verify;
