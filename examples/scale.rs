@@ -1,7 +1,7 @@
 //! A store of a given size: how fast it fills, what it takes, how fast it opens.
 //!
-//! `scale DIR EVENTS STREAMS [ids]` fills a new store in `Durability::Os` (with ids of the caller
-//! where `ids` is said), closes it, and reports bytes per event, memory, and the time to open it
+//! `scale DIR EVENTS STREAMS [ids] [tags]` fills a new store in `Durability::Os` (with ids of the
+//! caller where `ids` is said, with a tag where `tags` is), closes it, and reports bytes per event, memory, and the time to open it
 //! cleanly and after a kill. Linux only, for the memory figures. Without arguments: a small store
 //! in a directory that is removed again.
 
@@ -11,7 +11,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
-use annals::{Durability, EventId, ExpectedVersion, NewEvent, Position, Store};
+use annals::{Durability, EventId, ExpectedVersion, NewEvent, Position, Query, Store};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -21,23 +21,28 @@ fn main() -> Result<(), Failure> {
     match words.as_slice() {
         [] => {
             let dir = tempfile::tempdir()?;
-            fill(&dir.path().join("store"), 20_000, 2_000, true)?;
+            fill(&dir.path().join("store"), 20_000, 2_000, true, true)?;
             open(&dir.path().join("store"))
         }
         ["open", dir] => open(Path::new(dir)),
         ["kill", dir, events] => append_and_die(Path::new(dir), events.parse()?),
         [dir, events, streams, rest @ ..] => {
-            fill(Path::new(dir), events.parse()?, streams.parse()?, rest.contains(&"ids"))
+            let (ids, tags) = (rest.contains(&"ids"), rest.contains(&"tags"));
+            fill(Path::new(dir), events.parse()?, streams.parse()?, ids, tags)
         }
         _ => {
-            Err("usage: scale DIR EVENTS STREAMS [ids] | scale open DIR | scale kill DIR N".into())
+            Err("usage: scale DIR EVENTS STREAMS [ids] [tags] | scale open DIR | scale kill DIR N"
+                .into())
         }
     }
 }
 
 /// 264 bytes of payload, names and type.
-fn event(n: u64, with_id: bool) -> NewEvent {
-    let event = NewEvent::new("OrderPlaced", vec![b'x'; 238]);
+fn event(n: u64, with_id: bool, with_tag: bool) -> NewEvent {
+    let mut event = NewEvent::new("OrderPlaced", vec![b'x'; 238]);
+    if with_tag {
+        event = event.tag(format!("customer:{}", n % (1 + n / 10)));
+    }
     if !with_id {
         return event;
     }
@@ -54,12 +59,22 @@ fn stream_of(n: u64, streams: u64) -> String {
     format!("Order-{:09}", n.wrapping_mul(0x9e37_79b9_7f4a_7c15) % streams)
 }
 
-fn fill(dir: &Path, events: u64, streams: u64, with_ids: bool) -> Result<(), Failure> {
+fn fill(
+    dir: &Path,
+    events: u64,
+    streams: u64,
+    with_ids: bool,
+    with_tags: bool,
+) -> Result<(), Failure> {
     let mut out = std::io::stdout();
     let store = Store::options().durability(Durability::Os).open(dir)?;
     let started = Instant::now();
     for n in 0..events {
-        store.append(stream_of(n, streams), ExpectedVersion::Any, [event(n, with_ids)])?;
+        store.append(
+            stream_of(n, streams),
+            ExpectedVersion::Any,
+            [event(n, with_ids, with_tags)],
+        )?;
     }
     let spent = started.elapsed();
     writeln!(out, "filled: {:.0} events/s", events as f64 / spent.as_secs_f64())?;
@@ -103,14 +118,51 @@ fn open(dir: &Path) -> Result<(), Failure> {
     let started = Instant::now();
     for n in 0..1000 {
         let name = format!("New-{head}-{n}");
-        store.append(name, ExpectedVersion::NoStream, [event(head + n, true)])?;
+        store.append(name, ExpectedVersion::NoStream, [event(head + n, true, false)])?;
     }
     let spent = started.elapsed().as_secs_f64() / 1000.0;
     writeln!(out, "new stream and new id, durable: {:.0} us each", spent * 1e6)?;
+    queries(&store)?;
     writeln!(out, "memory serving: {}", memory()?)?;
     let started = Instant::now();
     store.close()?;
     writeln!(out, "close: {:.1} ms", started.elapsed().as_secs_f64() * 1e3)?;
+    Ok(())
+}
+
+/// What conditions and filtered reads cost, the look-up alone: it is the same in a commit.
+fn queries(store: &Store) -> Result<(), Failure> {
+    let mut out = std::io::stdout();
+    let head = store.head().0;
+    let micros =
+        |started: Instant, times: u64| started.elapsed().as_secs_f64() * 1e6 / times as f64;
+    let started = Instant::now();
+    for n in 0..1000 {
+        let unseen = Query::new().event_type("OrderPlaced").tag(format!("unseen:{n}"));
+        store.read(unseen).backwards().limit(1).explain()?;
+    }
+    writeln!(out, "unseen tag, no `after`: {:.1} us each", micros(started, 1000))?;
+    let started = Instant::now();
+    for n in 0..1000 {
+        let recent = Query::new().tag(format!("customer:{n}")).after(Position(head - 100));
+        store.read(recent).backwards().limit(1).explain()?;
+    }
+    writeln!(out, "a tag behind a recent position: {:.1} us each", micros(started, 1000))?;
+    let (started, mut found) = (Instant::now(), 0);
+    for n in 0..1000 {
+        found += store.read_all().tag(format!("customer:{n}")).into_iter().flatten().count();
+    }
+    writeln!(
+        out,
+        "events of a tag: {:.1} us each ({found})",
+        micros(started, found.max(1) as u64)
+    )?;
+    let (started, mut found) = (Instant::now(), 0_u64);
+    for event in store.read_all().event_type("OrderPlaced").limit(200_000) {
+        event?;
+        found += 1;
+    }
+    writeln!(out, "events of a type: {:.2} us each ({found})", micros(started, found.max(1)))?;
     Ok(())
 }
 
@@ -119,7 +171,7 @@ fn append_and_die(dir: &Path, events: u64) -> Result<(), Failure> {
     let store = Store::options().durability(Durability::Os).open(dir)?;
     let head = store.head().0;
     for n in head..head + events {
-        store.append(stream_of(n, 100_000), ExpectedVersion::Any, [event(n, true)])?;
+        store.append(stream_of(n, 100_000), ExpectedVersion::Any, [event(n, true, false)])?;
     }
     std::process::abort();
 }
