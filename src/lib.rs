@@ -25,6 +25,21 @@
 //! event. An [`Event`] is owned and cheap to clone: it is a counted range of the segment's memory
 //! map. [`Store::event`], [`Store::event_by_id`] and [`Store::stream`] look one thing up.
 //!
+//! A read can be narrowed by stream, prefix, category, type, tag, correlation, causation and time;
+//! a [`Query`] says the same as a value. Both are answered from the index, which is never behind
+//! the log. [`Store::streams`], [`Store::categories`] and [`Store::event_types`] say what there is.
+//!
+//! # Following
+//!
+//! [`Store::subscribe`] gives what a query matches, history first and then as it is appended,
+//! without a gap and without a queue. With a cursor it goes on where it was saved.
+//!
+//! # Deciding
+//!
+//! A decision about one stream is an append with its version. One about events of many streams is
+//! a batch with conditions: [`Batch::unless`] and [`Batch::require`] hold queries against the log
+//! in the commit. [`Store::transact`] decides inside the write, where races would be lost too often.
+//!
 //! # When something is wrong
 //!
 //! There is one [`Error`]. After a failed write or sync the store takes no more appends until it is
