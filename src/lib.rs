@@ -38,7 +38,8 @@
 //!
 //! A decision about one stream is an append with its version. One about events of many streams is
 //! a batch with conditions: [`Batch::unless`] and [`Batch::require`] hold queries against the log
-//! in the commit. [`Store::transact`] decides inside the write, where races would be lost too often.
+//! in the commit. [`Store::transact`] decides inside the write, where races would be lost too
+//! often.
 //!
 //! # When something is wrong
 //!
