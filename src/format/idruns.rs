@@ -202,7 +202,8 @@ impl IdRunFooter {
         let is_possible = footer.first_segment <= footer.last_segment
             && footer.base <= MAX_POSITION
             && footer.events <= MAX_EVENTS
-            && footer.ids <= footer.events;
+            // Buckets count entries in 32 bits. An event can have several: its labels.
+            && footer.ids <= u64::from(u32::MAX);
         is_possible.then_some(footer)
     }
 }
@@ -258,5 +259,9 @@ mod tests {
             ids: 8,
         };
         assert_eq!(IdRunFooter::decode(&footer.encode()), Some(footer));
+        let labelled = IdRunFooter { ids: 10 * footer.events, ..footer };
+        assert_eq!(IdRunFooter::decode(&labelled.encode()), Some(labelled));
+        let impossible = IdRunFooter { ids: 1 << 32, ..footer };
+        assert_eq!(IdRunFooter::decode(&impossible.encode()), None);
     }
 }
