@@ -1,5 +1,7 @@
 //! The order of what a commit does: write, sync, index, watermark.
 
+use std::time::Duration;
+
 use super::{open, seed, small};
 use crate::storage::memory::{Fault, MemoryDisk};
 use crate::sync::{AtomicBool, Ordering};
@@ -22,6 +24,51 @@ fn neither_index_nor_watermark_has_what_a_sync_did_not_cover() {
     let failed = store.append("A-1", ExpectedVersion::Any, events(3));
     assert!(matches!(failed, Err(Error::Unknown { .. })), "{failed:?}");
     assert_eq!((indexed(), store.head(), store.durable()), (2, Position(2), Position(2)));
+}
+
+#[test]
+fn nothing_is_shown_before_the_index_has_it() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, events(1)).unwrap();
+    let index = store.catalog().index.active().unwrap();
+    let calls = disk.calls();
+    std::thread::scope(|scope| {
+        // As long as this looks at the index, no append gets further than its sync.
+        index.look(|_| {
+            scope.spawn(|| store.append("A-1", ExpectedVersion::Any, events(3)).unwrap());
+            while disk.calls() < calls + 2 {
+                std::thread::yield_now();
+            }
+            for _ in 0..50 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_eq!((store.head(), store.durable()), (Position(1), Position(1)));
+            }
+        });
+    });
+    assert_eq!((store.head(), store.durable()), (Position(4), Position(4)));
+}
+
+#[test]
+fn a_cursor_in_a_batch_is_not_seen_before_the_sync_that_covers_it() {
+    // How the second batch ends if one of its calls fails, and the cursor that is seen then.
+    let fails_at = |call: u64| {
+        let disk = MemoryDisk::simulated(seed());
+        let store = open(&disk, &small()).unwrap();
+        store.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+        let copy = |position| {
+            let batch = store.batch().append("Copy-1", ExpectedVersion::Any, events(1));
+            batch.save_cursor("copier", Position(position)).commit()
+        };
+        copy(1).unwrap();
+        disk.fail_at(disk.calls() + call, Fault::Errno(5));
+        let failed = copy(2).err()?;
+        Some((store.cursor("copier").unwrap().unwrap().position, failed))
+    };
+    let failed: Vec<_> = (0..).map_while(fails_at).collect();
+    assert!(failed.iter().all(|(seen, _)| *seen == Position(1)), "{failed:?}");
+    // The last call that can fail is the sync.
+    assert!(matches!(failed.last(), Some((_, Error::Unknown { .. }))), "{failed:?}");
 }
 
 #[test]
