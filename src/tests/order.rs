@@ -72,6 +72,32 @@ fn a_cursor_in_a_batch_is_not_seen_before_the_sync_that_covers_it() {
 }
 
 #[test]
+fn nothing_is_written_behind_a_clean_end_before_the_mark_is_gone() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+    store.close().unwrap();
+    // One call of the next append moves half of its bytes, and the call behind it fails.
+    let fails_at = |call: u64| {
+        let disk = disk.crash_keeping_everything();
+        let store = open(&disk, &small()).unwrap();
+        assert!(store.recovery().clean);
+        let call = disk.calls() + call;
+        disk.fail_at(call, Fault::ShortCount);
+        disk.fail_at(call + 1, Fault::Errno(5));
+        let failed = store.append("A-1", ExpectedVersion::Any, events(3)).err()?;
+        drop(store);
+        let after = open(&disk.crash_keeping_everything(), &small()).unwrap();
+        assert_eq!(after.head(), Position(2), "{failed:?}");
+        Some((matches!(failed, Error::Unknown { .. }), after.recovery().clone()))
+    };
+    let failed: Vec<_> = (0..).map_while(fails_at).collect();
+    let may_be_there = || failed.iter().filter(|(is_unknown, _)| *is_unknown);
+    assert!(may_be_there().all(|(_, report)| !report.clean), "{failed:?}");
+    assert!(may_be_there().any(|(_, report)| report.bytes_cut > 0), "{failed:?}");
+}
+
+#[test]
 fn what_the_watermark_shows_is_in_the_index() {
     let store = open(&MemoryDisk::new(), &small().segment_bytes(8 << 20)).unwrap();
     let is_over = AtomicBool::new(false);
