@@ -37,13 +37,18 @@ fn nothing_is_shown_before_the_index_has_it() {
         // As long as this looks at the index, no append gets further than its sync.
         index.look(|_| {
             scope.spawn(|| store.append("A-1", ExpectedVersion::Any, events(3)).unwrap());
-            while disk.calls() < calls + 2 {
-                std::thread::yield_now();
-            }
-            for _ in 0..50 {
+            let has_synced = || disk.calls() >= calls + 2;
+            let mut left = 50;
+            // It is there at once; where it is not, something else is wrong, and says so.
+            for _ in 0..2000 {
                 std::thread::sleep(Duration::from_millis(1));
                 assert_eq!((store.head(), store.durable()), (Position(1), Position(1)));
+                left -= i32::from(has_synced());
+                if left == 0 {
+                    return;
+                }
             }
+            panic!("no write and no sync before the index");
         });
     });
     assert_eq!((store.head(), store.durable()), (Position(4), Position(4)));
