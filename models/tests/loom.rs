@@ -9,6 +9,8 @@ pub(crate) use loom as checker;
 
 #[path = "shared/core.rs"]
 mod core;
+#[path = "shared/error.rs"]
+mod error;
 #[path = "shared/position.rs"]
 mod position;
 #[path = "../../src/writer/shell.rs"]
@@ -20,10 +22,13 @@ mod watermark;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use std::time::Instant;
+
 use crate::core::{Answer, Request, Store};
+use crate::error::Error;
 use crate::position::Position;
-use crate::sync::Arc;
-use crate::watermark::Watermark;
+use crate::sync::{Arc, AtomicBool};
+use crate::watermark::{Watermark, Woken};
 
 /// Runs a model in every schedule with at most so many preemptions.
 fn model(name: &str, preemptions: usize, run: impl Fn() + Sync + Send + 'static) {
@@ -186,5 +191,172 @@ fn the_marks_only_move_forward_and_durable_never_leads() {
             mover.join().unwrap();
         }
         assert_eq!((marks.durable(), marks.visible()), (Position(3), Position(3)));
+    });
+}
+
+// Waiting: register, look again, sleep. A wake-up that is missed is a thread that waits for ever,
+// which the checker calls a deadlock.
+
+/// Another thread that waits behind a position.
+fn waiter(marks: &Arc<Watermark>, position: u64) -> loom::thread::JoinHandle<Woken> {
+    let marks = Arc::clone(marks);
+    loom::thread::spawn(move || {
+        let woken = marks.wait_behind(Position(position), None, &|| false);
+        if matches!(woken, Woken::Moved) {
+            assert!(marks.visible() > Position(position), "woken by nothing");
+        }
+        woken
+    })
+}
+
+#[test]
+fn a_waiter_never_misses_that_something_is_shown() {
+    model("a waiter", 5, || {
+        let marks = Arc::new(Watermark::default());
+        let waiter = waiter(&marks, 0);
+        marks.show(Position(1));
+        assert!(matches!(waiter.join().unwrap(), Woken::Moved));
+    });
+}
+
+#[test]
+fn a_waiter_for_the_second_is_woken_by_the_second() {
+    model("a waiter for the second", 4, || {
+        let marks = Arc::new(Watermark::default());
+        let [first, second] = [waiter(&marks, 0), waiter(&marks, 1)];
+        marks.show(Position(1));
+        marks.show(Position(2));
+        assert!(matches!(first.join().unwrap(), Woken::Moved));
+        assert!(matches!(second.join().unwrap(), Woken::Moved));
+    });
+}
+
+#[test]
+fn two_waiters_are_both_woken() {
+    model("two waiters", 4, || {
+        let marks = Arc::new(Watermark::default());
+        let waiters = [waiter(&marks, 0), waiter(&marks, 0)];
+        marks.show(Position(1));
+        for waiter in waiters {
+            assert!(matches!(waiter.join().unwrap(), Woken::Moved));
+        }
+    });
+}
+
+#[test]
+fn a_waiter_never_misses_that_it_is_stopped() {
+    model("a waiter that is stopped", 5, || {
+        let marks = Arc::new(Watermark::default());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let waiter = {
+            let (marks, stopped) = (Arc::clone(&marks), Arc::clone(&stopped));
+            let is_off = move || stopped.load(Ordering::SeqCst);
+            loom::thread::spawn(move || marks.wait_behind(Position(0), None, &is_off))
+        };
+        stopped.store(true, Ordering::SeqCst);
+        marks.wake();
+        assert!(matches!(waiter.join().unwrap(), Woken::Moved));
+    });
+}
+
+#[test]
+fn one_is_stopped_and_the_other_sees_what_is_shown() {
+    model("stop beside show", 3, || {
+        let marks = Arc::new(Watermark::default());
+        let stopped = Arc::new(AtomicBool::new(false));
+        let stopper = {
+            let (marks, stopped) = (Arc::clone(&marks), Arc::clone(&stopped));
+            loom::thread::spawn(move || {
+                stopped.store(true, Ordering::SeqCst);
+                marks.wake();
+            })
+        };
+        let other = waiter(&marks, 0);
+        marks.show(Position(1));
+        // Behind what is shown, only the stop can end it.
+        let is_off = || stopped.load(Ordering::SeqCst);
+        assert!(matches!(marks.wait_behind(Position(1), None, &is_off), Woken::Moved));
+        assert!(is_off(), "ended by nothing");
+        assert!(matches!(other.join().unwrap(), Woken::Moved));
+        stopper.join().unwrap();
+    });
+}
+
+#[test]
+fn a_waiter_sees_what_was_shown_before_the_end_and_then_the_end() {
+    model("the end", 4, || {
+        let marks = Arc::new(Watermark::default());
+        let [first, second] = [waiter(&marks, 0), waiter(&marks, 1)];
+        marks.show(Position(1));
+        marks.end(Error::Closed);
+        assert!(matches!(first.join().unwrap(), Woken::Moved), "ended before the last event");
+        assert!(matches!(second.join().unwrap(), Woken::Ended(Error::Closed)));
+        assert!(marks.is_closed());
+    });
+}
+
+#[test]
+fn that_a_store_was_closed_says_more_than_that_it_was_poisoned() {
+    model("two ends", 4, || {
+        let marks = Arc::new(Watermark::default());
+        let waiter = waiter(&marks, 0);
+        let poisoner = Arc::clone(&marks);
+        let poisoner = loom::thread::spawn(move || poisoner.end(Error::Poisoned));
+        marks.end(Error::Closed);
+        assert!(matches!(waiter.join().unwrap(), Woken::Ended(_)));
+        poisoner.join().unwrap();
+        let woken = marks.wait_behind(Position(0), None, &|| false);
+        assert!(matches!(woken, Woken::Ended(Error::Closed)), "{woken:?}");
+    });
+}
+
+#[test]
+fn a_wait_whose_time_is_over_says_whether_something_moved() {
+    model("time", 4, || {
+        let marks = Arc::new(Watermark::default());
+        let shower = Arc::clone(&marks);
+        let shower = loom::thread::spawn(move || shower.show(Position(1)));
+        let other = waiter(&marks, 0);
+        let now = Some(Instant::now());
+        match marks.wait_behind(Position(0), now, &|| false) {
+            Woken::Moved => assert_eq!(marks.visible(), Position(1)),
+            Woken::TimedOut => {}
+            Woken::Ended(why) => panic!("ended by {why:?}"),
+        }
+        shower.join().unwrap();
+        assert!(matches!(other.join().unwrap(), Woken::Moved));
+        let woken = marks.wait_behind(Position(0), now, &|| false);
+        assert!(matches!(woken, Woken::Moved), "{woken:?}");
+        let woken = marks.wait_behind(Position(1), now, &|| false);
+        assert!(matches!(woken, Woken::TimedOut), "{woken:?}");
+    });
+}
+
+#[test]
+fn a_subscriber_sees_every_append_of_two_threads() {
+    model("a subscriber", 2, || {
+        let store = Store::new();
+        let appenders = [0, 1].map(|_| {
+            let store = store.clone();
+            loom::thread::spawn(move || store.append(Request::Event))
+        });
+        assert_eq!(store.follow(2, &AtomicBool::new(false)), (2, None));
+        store.check(&appenders.map(|appender| appender.join().unwrap()));
+    });
+}
+
+#[test]
+fn a_subscriber_sees_what_was_taken_before_the_store_was_closed() {
+    model("a subscriber and close", 2, || {
+        let store = Store::new();
+        let appender = store.clone();
+        let appender = loom::thread::spawn(move || appender.append(Request::Event));
+        let closer = store.clone();
+        let closer = loom::thread::spawn(move || closer.close());
+        let (seen, why) = store.follow(2, &AtomicBool::new(false));
+        assert_eq!(why, Some(Error::Closed));
+        assert!(closer.join().unwrap());
+        let taken = matches!(appender.join().unwrap(), Answer::Done(_));
+        assert_eq!(seen, u64::from(taken), "ended before the last event");
     });
 }

@@ -7,6 +7,8 @@ pub(crate) use shuttle as checker;
 
 #[path = "shared/core.rs"]
 mod core;
+#[path = "shared/error.rs"]
+mod error;
 #[path = "shared/position.rs"]
 mod position;
 #[path = "../../src/writer/shell.rs"]
@@ -17,6 +19,8 @@ mod sync;
 mod watermark;
 
 use crate::core::{Answer, Request, Store};
+use crate::error::Error;
+use crate::sync::{Arc, AtomicBool, Ordering};
 
 /// Schedules of each test; half of them random, half by preemptions at few places.
 fn schedules() -> usize {
@@ -121,5 +125,56 @@ fn a_poisoned_store_is_closed_among_five_threads() {
         let taken: Vec<Answer> =
             answers.into_iter().filter(|answer| *answer != Answer::Closed).collect();
         store.check(&taken);
+    });
+}
+
+#[test]
+fn three_subscribers_see_everything_of_three_threads_and_one_is_stopped() {
+    explore("subscribers", || {
+        let store = Store::new();
+        let stopped = Arc::new(AtomicBool::new(false));
+        let subscribers = [0, 1, 2].map(|n| {
+            let (store, stopped) = (store.clone(), Arc::clone(&stopped));
+            shuttle::thread::spawn(move || match n {
+                0 => store.follow(u64::MAX, &stopped),
+                _ => store.follow(6, &AtomicBool::new(false)),
+            })
+        });
+        let stopper = {
+            let (store, stopped) = (store.clone(), Arc::clone(&stopped));
+            shuttle::thread::spawn(move || {
+                stopped.store(true, Ordering::SeqCst);
+                store.shared.watermark.wake();
+            })
+        };
+        let answers = append_all(&store, vec![vec![Request::Event; 2]; 3]);
+        stopper.join().unwrap();
+        let [off, all @ ..] = subscribers.map(|subscriber| subscriber.join().unwrap());
+        assert!(off.0 <= 6 && off.1.is_none(), "{off:?}");
+        assert_eq!(all, [(6, None); 2]);
+        store.check(&answers);
+    });
+}
+
+#[test]
+fn three_subscribers_see_what_was_taken_before_the_end() {
+    explore("subscribers and the end", || {
+        for bad in [Request::Event, Request::FailingSync] {
+            let store = Store::new();
+            let subscribers = [0, 1, 2].map(|_| {
+                let store = store.clone();
+                shuttle::thread::spawn(move || store.follow(u64::MAX, &AtomicBool::new(false)))
+            });
+            let lists = vec![vec![Request::Event; 2], vec![Request::Event], vec![bad]];
+            let answers = append_all(&store, lists);
+            assert!(store.close());
+            for subscriber in subscribers {
+                let (seen, why) = subscriber.join().unwrap();
+                assert_eq!(seen, store.look(), "ended before the last event");
+                let poisoned = bad == Request::FailingSync && why == Some(Error::Poisoned);
+                assert!(poisoned || why == Some(Error::Closed), "{why:?}");
+            }
+            store.check(&answers);
+        }
     });
 }

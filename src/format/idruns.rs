@@ -205,7 +205,9 @@ impl IdRunFooter {
         let is_possible = footer.first_segment <= footer.last_segment
             && footer.base <= MAX_POSITION
             && footer.events <= MAX_EVENTS
-            && footer.ids <= footer.events.saturating_mul(MOST_OF_AN_EVENT);
+            && footer.ids <= footer.events.saturating_mul(MOST_OF_AN_EVENT)
+            // Buckets count entries in 32 bits. An event can have several: its labels.
+            && footer.ids <= u64::from(u32::MAX);
         is_possible.then_some(footer)
     }
 }
@@ -261,5 +263,9 @@ mod tests {
             ids: 8,
         };
         assert_eq!(IdRunFooter::decode(&footer.encode()), Some(footer));
+        let labelled = IdRunFooter { ids: 10 * footer.events, ..footer };
+        assert_eq!(IdRunFooter::decode(&labelled.encode()), Some(labelled));
+        let impossible = IdRunFooter { ids: 1 << 32, ..footer };
+        assert_eq!(IdRunFooter::decode(&impossible.encode()), None);
     }
 }

@@ -1,5 +1,7 @@
 //! The order of what a commit does: write, sync, index, watermark.
 
+use std::time::Duration;
+
 use super::{open, seed, small};
 use crate::storage::memory::{Fault, MemoryDisk};
 use crate::sync::{AtomicBool, Ordering};
@@ -22,6 +24,82 @@ fn neither_index_nor_watermark_has_what_a_sync_did_not_cover() {
     let failed = store.append("A-1", ExpectedVersion::Any, events(3));
     assert!(matches!(failed, Err(Error::Unknown { .. })), "{failed:?}");
     assert_eq!((indexed(), store.head(), store.durable()), (2, Position(2), Position(2)));
+}
+
+#[test]
+fn nothing_is_shown_before_the_index_has_it() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, events(1)).unwrap();
+    let index = store.catalog().index.active().unwrap();
+    let calls = disk.calls();
+    std::thread::scope(|scope| {
+        // As long as this looks at the index, no append gets further than its sync.
+        index.look(|_| {
+            scope.spawn(|| store.append("A-1", ExpectedVersion::Any, events(3)).unwrap());
+            let has_synced = || disk.calls() >= calls + 2;
+            let mut left = 50;
+            // It is there at once; where it is not, something else is wrong, and says so.
+            for _ in 0..2000 {
+                std::thread::sleep(Duration::from_millis(1));
+                assert_eq!((store.head(), store.durable()), (Position(1), Position(1)));
+                left -= i32::from(has_synced());
+                if left == 0 {
+                    return;
+                }
+            }
+            panic!("no write and no sync before the index");
+        });
+    });
+    assert_eq!((store.head(), store.durable()), (Position(4), Position(4)));
+}
+
+#[test]
+fn a_cursor_in_a_batch_is_not_seen_before_the_sync_that_covers_it() {
+    // How the second batch ends if one of its calls fails, and the cursor that is seen then.
+    let fails_at = |call: u64| {
+        let disk = MemoryDisk::simulated(seed());
+        let store = open(&disk, &small()).unwrap();
+        store.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+        let copy = |position| {
+            let batch = store.batch().append("Copy-1", ExpectedVersion::Any, events(1));
+            batch.save_cursor("copier", Position(position)).commit()
+        };
+        copy(1).unwrap();
+        disk.fail_at(disk.calls() + call, Fault::Errno(5));
+        let failed = copy(2).err()?;
+        Some((store.cursor("copier").unwrap().unwrap().position, failed))
+    };
+    let failed: Vec<_> = (0..).map_while(fails_at).collect();
+    assert!(failed.iter().all(|(seen, _)| *seen == Position(1)), "{failed:?}");
+    // The last call that can fail is the sync.
+    assert!(matches!(failed.last(), Some((_, Error::Unknown { .. }))), "{failed:?}");
+}
+
+#[test]
+fn nothing_is_written_behind_a_clean_end_before_the_mark_is_gone() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    store.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+    store.close().unwrap();
+    // One call of the next append moves half of its bytes, and the call behind it fails.
+    let fails_at = |call: u64| {
+        let disk = disk.crash_keeping_everything();
+        let store = open(&disk, &small()).unwrap();
+        assert!(store.recovery().clean);
+        let call = disk.calls() + call;
+        disk.fail_at(call, Fault::ShortCount);
+        disk.fail_at(call + 1, Fault::Errno(5));
+        let failed = store.append("A-1", ExpectedVersion::Any, events(3)).err()?;
+        drop(store);
+        let after = open(&disk.crash_keeping_everything(), &small()).unwrap();
+        assert_eq!(after.head(), Position(2), "{failed:?}");
+        Some((matches!(failed, Error::Unknown { .. }), after.recovery().clone()))
+    };
+    let failed: Vec<_> = (0..).map_while(fails_at).collect();
+    let may_be_there = || failed.iter().filter(|(is_unknown, _)| *is_unknown);
+    assert!(may_be_there().all(|(_, report)| !report.clean), "{failed:?}");
+    assert!(may_be_there().any(|(_, report)| report.bytes_cut > 0), "{failed:?}");
 }
 
 #[test]

@@ -1,10 +1,11 @@
 //! A tiny core behind the shell: it numbers requests, and publishes as the store's core does, the
 //! index first and then the marks.
 
+use crate::error::Error;
 use crate::position::Position;
 use crate::shell::{Commits, Writer};
-use crate::sync::{Arc, AtomicU64, Ordering};
-use crate::watermark::Watermark;
+use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
+use crate::watermark::{Watermark, Woken};
 
 /// What the model appends: something that goes well, or one of the ways in which it does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -50,6 +51,11 @@ impl Core {
     pub(crate) fn new(shared: Arc<Shared>) -> Self {
         Self { shared, written: 0, is_poisoned: false, commits: 0 }
     }
+
+    fn poison(&mut self) {
+        self.is_poisoned = true;
+        self.shared.watermark.end(Error::Poisoned);
+    }
 }
 
 impl Commits for Core {
@@ -74,7 +80,7 @@ impl Commits for Core {
             std::panic::resume_unwind(Box::new("on purpose"));
         }
         if group.contains(&Request::FailingSync) {
-            self.is_poisoned = true;
+            self.poison();
             return vec![Answer::Unknown; group.len()];
         }
         self.shared.indexed.store(self.written, Ordering::Relaxed);
@@ -84,7 +90,7 @@ impl Commits for Core {
     }
 
     fn panicked(&mut self, group: &[Request]) -> Vec<Answer> {
-        self.is_poisoned = true;
+        self.poison();
         vec![Answer::Unknown; group.len()]
     }
 
@@ -138,6 +144,37 @@ impl Store {
         let indexed = self.shared.indexed.load(Ordering::Relaxed);
         assert!(indexed >= visible.0, "the watermark shows what the index does not have");
         visible.0
+    }
+
+    /// Closes as the store does: nothing is taken any more, and then nothing moves.
+    pub(crate) fn close(&self) -> bool {
+        let is_first = self.writer.close();
+        self.shared.watermark.end(Error::Closed);
+        is_first
+    }
+
+    /// Follows as a subscription does until something ends it, or it was stopped, or it has seen
+    /// up to a position. Returns what it has seen and what ended it.
+    pub(crate) fn follow(&self, upto: u64, stopped: &AtomicBool) -> (u64, Option<Error>) {
+        let mut seen = 0;
+        while seen < upto {
+            if stopped.load(Ordering::SeqCst) {
+                return (seen, None);
+            }
+            let visible = self.look();
+            assert!(visible >= seen, "the watermark went back");
+            if visible > seen {
+                seen = visible;
+                continue;
+            }
+            let is_off = || stopped.load(Ordering::SeqCst);
+            match self.shared.watermark.wait_behind(Position(seen), None, &is_off) {
+                Woken::Moved => {}
+                Woken::TimedOut => panic!("there is no deadline"),
+                Woken::Ended(why) => return (seen, Some(why)),
+            }
+        }
+        (seen, None)
     }
 
     /// What holds when all is over: every answered request is counted once.
