@@ -1,9 +1,10 @@
 //! A store of a given size: how fast it fills, what it takes, how fast it opens.
 //!
 //! `scale DIR EVENTS STREAMS [ids] [tags]` fills a new store in `Durability::Os` (with ids of the
-//! caller where `ids` is said, with a tag where `tags` is), closes it, and reports bytes per event, memory, and the time to open it
-//! cleanly and after a kill. Linux only, for the memory figures. Without arguments: a small store
-//! in a directory that is removed again.
+//! caller where `ids` is said, with a tag where `tags` is), closes it, and reports bytes per event
+//! and memory. `scale open DIR` opens it and reports the time, memory, and what reads and queries
+//! cost; `scale kill DIR N` appends and dies. Linux only, for the memory figures. Without arguments
+//! it makes a small store in a directory that is removed again.
 
 #![allow(clippy::cast_precision_loss, reason = "rates for people")]
 

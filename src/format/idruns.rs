@@ -207,7 +207,7 @@ impl IdRunFooter {
             && footer.events <= MAX_EVENTS
             && footer.ids <= footer.events.saturating_mul(MOST_OF_AN_EVENT)
             // Buckets count entries in 32 bits. An event can have several: its labels.
-            && footer.ids <= u64::from(u32::MAX);
+            && u32::try_from(footer.ids).is_ok();
         is_possible.then_some(footer)
     }
 }

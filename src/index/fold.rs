@@ -186,7 +186,10 @@ impl Index {
         let tiers = self.tiers();
         let mergeable = |window: &[Arc<IdRun>]| {
             let size = window.first().map(|run| run.segments());
-            window.iter().all(|run| Some(run.segments()) == size)
+            // Buckets count entries in 32 bits: runs that are as large as that stay apart.
+            let entries = window.iter().fold(0_u64, |sum, run| sum.saturating_add(run.ids()));
+            u32::try_from(entries).is_ok()
+                && window.iter().all(|run| Some(run.segments()) == size)
                 && window.windows(2).all(|pair| matches!(pair, [a, b] if a.last() + 1 == b.first()))
         };
         let first = tiers.runs.windows(FAN_IN).position(mergeable)?;
