@@ -213,6 +213,8 @@ impl Subscription {
 
     /// How many positions are visible that it has not seen.
     pub fn lag(&self) -> u64 {
+        // What cannot be looked at now is met with by the next read.
+        let _ = self.catalog.refresh();
         self.catalog.watermark.visible().0.saturating_sub(self.position.0)
     }
 
@@ -251,7 +253,7 @@ impl Subscription {
                 Step::Idle => {}
             }
             let is_off = || self.stopped.load(Ordering::SeqCst);
-            match self.catalog.watermark.wait_behind(self.position, deadline, &is_off) {
+            match self.catalog.wait_behind(self.position, deadline, &is_off) {
                 Woken::Moved => {}
                 Woken::TimedOut => return Ok(None),
                 Woken::Ended(why) => return Err(why),
@@ -282,7 +284,7 @@ impl Subscription {
                     }
                 }
             }
-            let visible = self.catalog.watermark.visible();
+            let visible = self.catalog.pin()?;
             if visible <= self.position {
                 if self.is_caught_up {
                     return Ok(Step::Idle);

@@ -6,12 +6,15 @@
 use super::MAX_POSITION;
 use super::codec::{Cursor, Put, u32_at};
 use super::packed::{MAX_WIDTH, packed_at, packed_bytes, put_packed, width_of};
+use crate::names::MAX_TAGS;
 
 /// The bits of an id's hash that a run keeps: a run of a billion ids proposes a wrong place for
 /// one absent id in 70,000.
 pub(crate) const HASH_BITS: u32 = 46;
 /// The most events of a run: more than any store holds, and few enough for a layout.
 const MAX_EVENTS: u64 = 1 << 48;
+/// The most entries that one event can have: its id, its tags, a correlation and a causation id.
+const MOST_OF_AN_EVENT: u64 = 1 + MAX_TAGS as u64 + 2;
 /// Entries that share a bucket, on average.
 const PER_BUCKET: u64 = 16;
 
@@ -202,7 +205,7 @@ impl IdRunFooter {
         let is_possible = footer.first_segment <= footer.last_segment
             && footer.base <= MAX_POSITION
             && footer.events <= MAX_EVENTS
-            && footer.ids <= footer.events;
+            && footer.ids <= footer.events.saturating_mul(MOST_OF_AN_EVENT);
         is_possible.then_some(footer)
     }
 }

@@ -180,6 +180,11 @@ impl Index {
         self.change(|tiers| tiers.segments.push(Arc::new(next)));
     }
 
+    /// Adds a segment that is sealed already. Its index is opened when it is first needed.
+    pub(crate) fn add_sealed(&self, row: SegmentRow) {
+        self.change(|tiers| tiers.segments.push(Arc::new(Slot::sealed(row))));
+    }
+
     /// The index of the active segment.
     pub(crate) fn active(&self) -> Option<Arc<SegmentIndex>> {
         let tiers = self.tiers();

@@ -1,5 +1,8 @@
 //! From what was found to a store: the log, its index, and the end that the writer goes on from.
 
+use std::sync::OnceLock;
+
+use super::follow::{End, Place};
 use super::recover::Examined;
 
 use crate::catalog::Catalog;
@@ -131,7 +134,10 @@ impl<'a> Opening<'a> {
     /// log replayed.
     fn load(&mut self, last: &Last, examined: &mut Examined) -> Result<(Arc<Log>, Index)> {
         let progress = examined.progress;
-        let segment = self.segment(last.header, last.begin.base, progress.end);
+        // Somebody else may write to it while this reads.
+        let mode = if self.writable { self.settings.read_mode } else { ReadMode::Positional };
+        let (dir, base) = (self.dir.clone(), last.begin.base);
+        let segment = Arc::new(Segment::new(dir, mode, last.header, base, progress.end));
         let log = self.log(Some(segment));
         let checkpoint = examined.checkpoint.take();
         let resumed =
@@ -155,11 +161,16 @@ impl<'a> Opening<'a> {
         last: &Last,
         mut examined: Examined,
         damage: Option<Error>,
-    ) -> Result<Arc<Catalog>> {
+    ) -> Result<(Catalog, Place)> {
+        let sealed = self.found.survey.sealed.last().copied();
         let (log, index) = self.load(last, &mut examined)?;
         let head = last.begin.base + u64::from(examined.progress.events) - 1;
         let watermark = Watermark::at(Position(head));
-        Ok(Arc::new(Catalog { log, index, watermark, damage }))
+        let segment = log.segment(last.header.ordinal)?;
+        let end = End::new(segment, last.file.clone(), examined.progress);
+        let damage = damage.map_or_else(OnceLock::new, OnceLock::from);
+        let catalog = Catalog { log, index, watermark, damage, feed: None };
+        Ok((catalog, Place { sealed, end: Some(end), is_believed: false }))
     }
 
     /// For the writer: carries out what was decided about the last segment.
@@ -281,7 +292,13 @@ impl<'a> Opening<'a> {
             dir: self.dir.clone(),
             store: self.found.header.id,
             settings: self.settings.clone(),
-            catalog: Arc::new(Catalog { log, index, watermark, damage: None }),
+            catalog: Arc::new(Catalog {
+                log,
+                index,
+                watermark,
+                damage: OnceLock::new(),
+                feed: None,
+            }),
             tail,
             prepared,
             last_time: time,

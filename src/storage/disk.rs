@@ -8,7 +8,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Access, File, Lock, Storage, map};
+use super::{Access, File, Lock, PAGE_BYTES, PAGE_WORDS, SharedPage, Storage, map};
 use crate::bytes::Region;
 use crate::position::Timestamp;
 use crate::sync::Arc;
@@ -144,6 +144,23 @@ impl Storage for Disk {
         }
     }
 
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        let writable = access == Access::ReadWrite;
+        let mut options = os::options();
+        options.read(true).write(writable).create(writable);
+        let file = open_regular(&options, &self.file(name)?)?;
+        if writable {
+            allocate_page(&file)?;
+        }
+        match map::map_page(&file, writable) {
+            Ok(Some(page)) => Ok(page),
+            // The file is too short, which for reading alone is possible here.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(e),
+            // No shared maps here: slower, and the same to whoever looks.
+            _ => Ok(Arc::new(PositionalPage { file })),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
@@ -241,6 +258,47 @@ impl Drop for DiskLock {
         // Closing alone would leave the lock with a child process that is just being started.
         // Where unlocking fails, closing is what is left.
         let _ = self.file.unlock();
+    }
+}
+
+/// Writes a page as it is, so that it has its space on the disk.
+fn allocate_page(file: &fs::File) -> io::Result<()> {
+    let mut page = [0; PAGE_BYTES];
+    let mut read = 0;
+    while let Some(rest) = page.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match os::read_at(file, rest, read as u64)? {
+            0 => break,
+            n => read += n,
+        }
+    }
+    let mut written = 0;
+    while let Some(rest) = page.get(written..).filter(|rest| !rest.is_empty()) {
+        match os::write_at(file, rest, written as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => written += n,
+        }
+    }
+    Ok(())
+}
+
+/// A shared page where there are no shared maps.
+#[derive(Debug)]
+struct PositionalPage {
+    file: fs::File,
+}
+
+impl SharedPage for PositionalPage {
+    fn load(&self, word: usize) -> u64 {
+        let mut bytes = [0; 8];
+        let read = os::read_at(&self.file, &mut bytes, word as u64 * 8);
+        if word < PAGE_WORDS && matches!(read, Ok(8)) { u64::from_le_bytes(bytes) } else { 0 }
+    }
+
+    fn store(&self, word: usize, value: u64) {
+        if word < PAGE_WORDS {
+            // A hint: whoever reads sees the old word where this fails.
+            let _ = os::write_at(&self.file, &value.to_le_bytes(), word as u64 * 8);
+        }
     }
 }
 

@@ -24,6 +24,7 @@
 
 mod content;
 mod file;
+mod page;
 mod script;
 mod tree;
 
@@ -37,7 +38,7 @@ use self::file::{Inode, MemoryFile};
 pub(crate) use self::script::{Call, CallKind, Fault};
 use self::script::{Passed, Random, Refusal, Script};
 use self::tree::Tree;
-use super::{Access, File, Lock, Storage, disk};
+use super::{Access, File, Lock, PAGE_BYTES, SharedPage, Storage, disk};
 use crate::position::Timestamp;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -196,7 +197,7 @@ impl MemoryDisk {
     /// The visible content of every file.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let tree = self.shared.tree.lock();
-        tree.files().map(|(name, inode)| (name, inode.lock().visible().to_vec())).collect()
+        tree.files().map(|(name, inode)| (name, inode.lock().bytes())).collect()
     }
 
     /// Flips the bits of a byte that are set in `xor`. Panics where there is no such byte.
@@ -325,6 +326,22 @@ impl Storage for MemoryDisk {
     fn is_locked(&self, name: &str) -> io::Result<bool> {
         let _turn = self.admit(CallKind::Lock, name)?;
         self.shared.tree.lock().is_locked(name)
+    }
+
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        let _turn = self.admit(CallKind::SharedPage, name)?;
+        let mut tree = self.shared.tree.lock();
+        let is_short = |tree: &Tree| match tree.find(name) {
+            Ok(inode) => Ok(inode.lock().visible().len() < PAGE_BYTES),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(e),
+        };
+        if access == Access::ReadWrite && is_short(&tree)? {
+            // Nobody may rely on it, so whether a crash leaves it is no choice of its own.
+            tree.put(name, &[0; PAGE_BYTES]);
+        }
+        let page = tree.find(name)?.lock().shared_page()?;
+        Ok(page)
     }
 
     fn now(&self) -> Timestamp {

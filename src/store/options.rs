@@ -145,7 +145,7 @@ impl StoreOptions {
 
     pub(crate) fn open_read_only_in(self, dir: &Dir) -> Result<Store> {
         self.settings.check()?;
-        let opened = open::open_read_only(dir, &self.settings, false)?;
+        let opened = open::follow(dir, &self.settings)?;
         Ok(Store::assemble(dir.clone(), opened, &self.settings))
     }
 }
