@@ -68,7 +68,7 @@ impl Head {
         let half = |number: u64| u32::try_from(number & u64::from(u32::MAX)).unwrap_or_default();
         let (ordinal, end) = (half(place), half(place >> 32));
         let head = Self { store, change, ordinal, salt, end, visible, durable };
-        (change % 2 == 0).then_some(head)
+        change.is_multiple_of(2).then_some(head)
     }
 }
 

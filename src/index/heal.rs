@@ -3,7 +3,7 @@
 use super::live::LiveIndex;
 use super::sealed::SealedIndex;
 use super::segment::Unit;
-use super::{Context, Index, SegmentIndex};
+use super::{Context, Index};
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::{self, LogFile};
@@ -20,23 +20,6 @@ impl Index {
         let part = footer.events < row.events && footer.end < row.end;
         let fits = if matches!(name, LogFile::SealedIndex { .. }) { whole } else { part };
         (is_its && fits).then_some(sealed)
-    }
-
-    /// For whoever reads beside a writer: puts the index files that it has written by now in the
-    /// place of what was built in memory.
-    pub(crate) fn adopt_files(&self) {
-        for slot in &self.tiers().segments {
-            let Some(row) = slot.row.get() else { continue };
-            let Some(index) = slot.index.read().clone() else { continue };
-            if index.sealed_events() == Some(row.events) {
-                continue;
-            }
-            let name = LogFile::SealedIndex { ordinal: row.ordinal, generation: row.generation };
-            if let Some(sealed) = self.open_file(row, name) {
-                let units = vec![Unit::Sealed(Arc::new(sealed))];
-                *slot.index.write() = Some(Arc::new(SegmentIndex::new(slot.ordinal, units)));
-            }
-        }
     }
 
     /// The index of a sealed segment without its file: what the last checkpoint had, and the rest

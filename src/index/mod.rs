@@ -4,6 +4,7 @@
 //! file for each sealed segment, chained per stream, and over them the stream directory and the
 //! merged runs of ids. A damaged file of any of them is left out or built again, and never decides.
 
+mod adopt;
 mod build;
 mod checked;
 mod compare;

@@ -99,7 +99,7 @@ impl HeadReader {
             for (index, word) in words.iter_mut().enumerate() {
                 *word = self.page.load(index);
             }
-            if change == self.change() && change % 2 == 0 {
+            if change == self.change() && change.is_multiple_of(2) {
                 return Head::decode(&words).filter(|head| head.store == self.store);
             }
             std::hint::spin_loop();

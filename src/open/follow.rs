@@ -6,6 +6,7 @@
 //! writer's own events. Where the writer has gone on to another segment, that one's first frame
 //! says where the one before ended.
 
+use super::folded::{newest_directory, usable_runs};
 use crate::bytes::Bytes;
 use crate::catalog::{Catalog, Feed};
 use crate::error::{Error, Result};
@@ -27,6 +28,8 @@ use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
 /// How often a step is tried that fails while the writer goes on.
 const TRIES: usize = 16;
+/// With more segments than this that the directory does not cover, a newer one is looked for.
+const UNCOVERED: usize = 10;
 /// No change of the page has this number: changes are even.
 const NO_CHANGE: u64 = u64::MAX;
 
@@ -214,8 +217,20 @@ impl Follower {
                 None => self.enter(place, catalog, head)?,
             }
         }
-        if rolled {
-            catalog.index.adopt_files();
+        if rolled { self.adopt(catalog) } else { Ok(()) }
+    }
+
+    /// Takes over the index files that the writer has made by now.
+    fn adopt(&self, catalog: &Catalog) -> Result<()> {
+        let index = &catalog.index;
+        index.adopt_files();
+        if index.uncovered() > UNCOVERED {
+            let listing = survey::list(&self.dir)?;
+            let rows = index.rows();
+            let directory = newest_directory(&self.dir, self.store, self.mode)?;
+            let directory = directory.filter(|known| rows.starts_with(&known.segments));
+            let runs = usable_runs(&self.dir, self.store, self.mode, &listing, &rows);
+            index.adopt_folds(directory, runs);
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! Layer 5: opening a store. Lock, look, decide, load or rebuild, publish.
 
+mod folded;
 mod follow;
 mod opening;
 mod recover;
@@ -9,6 +10,7 @@ mod scaffold;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use folded::newest_directory;
 use follow::{Follower, Place};
 use opening::{Opening, Surveyed};
 pub(crate) use recover::examine;
@@ -18,7 +20,7 @@ pub(crate) use scaffold::{read_header, writer_is_alive};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
-use crate::format::files::{self, LOG, LogFile};
+use crate::format::files::{LOG, LogFile};
 use crate::format::store::StoreHeader;
 use crate::index::{Directory, SealedIndex};
 use crate::log::Log;
@@ -161,7 +163,8 @@ fn picture(dir: &Dir, settings: &Settings, in_use: bool) -> Result<Picture> {
         let is_whole = beside.as_ref().is_ok_and(|(catalog, ..)| catalog.damage().is_none());
         let came = !live_writer
             && (head.as_ref().map(HeadReader::change) != change || writer_is_alive(dir)?);
-        if (is_whole && !came) || !(live_writer || came) || tries == READER_TRIES {
+        let is_settled = !came && (is_whole || !live_writer);
+        if is_settled || tries == READER_TRIES {
             let (catalog, report, place) = beside?;
             // Without a writer the page is a dead one's, and may speak of what a power cut took.
             let known = change.filter(|_| !live_writer);
@@ -279,20 +282,6 @@ pub(crate) fn directory_rows(
 /// Whether nothing is in a directory, so that a store can be created there.
 pub(crate) fn is_vacant(dir: &Dir) -> Result<bool> {
     scaffold::is_vacant(dir)
-}
-
-/// The newest directory that can be opened. It is derived, so a damaged one is passed over.
-fn newest_directory(dir: &Dir, store: [u8; 16], mode: ReadMode) -> Result<Option<Directory>> {
-    let names = dir.list("")?;
-    let mut numbers: Vec<u32> =
-        names.iter().filter_map(|name| files::parse_directory(name)).collect();
-    numbers.sort_unstable();
-    for number in numbers.into_iter().rev() {
-        if let Ok(Some(directory)) = Directory::open(dir, number, store, mode) {
-            return Ok(Some(directory));
-        }
-    }
-    Ok(None)
 }
 
 fn remove_temporary(dir: &Dir, listing: &Listing) -> Result<()> {

@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use super::folded::usable_runs;
 use super::follow::{End, Place};
 use super::recover::Examined;
 
@@ -37,40 +38,6 @@ pub(super) struct Surveyed {
 
 /// What file systems give back at a time.
 const BLOCK_BYTES: u32 = 4096;
-
-/// The runs of ids that fit the segments, large ones first, none overlapping another.
-fn usable_runs(
-    dir: &Dir,
-    store: [u8; 16],
-    mode: ReadMode,
-    listing: &Listing,
-    sealed: &[SegmentRow],
-) -> Vec<IdRun> {
-    let row = |ordinal: u32| sealed.iter().find(|row| row.ordinal == ordinal);
-    let mut names: Vec<(u32, u32)> = listing
-        .others
-        .iter()
-        .filter_map(|file| match file {
-            LogFile::IdRun { first, last } => Some((*first, *last)),
-            _ => None,
-        })
-        .collect();
-    names.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
-    let mut runs: Vec<IdRun> = Vec::new();
-    for (first, last) in names {
-        if runs.last().is_some_and(|run| run.last() >= first) {
-            continue;
-        }
-        // Derived: one that is damaged or of other segments is left out.
-        if let (Some(a), Some(b)) = (row(first), row(last))
-            && let Ok(Some(run)) = IdRun::open(dir, first, last, store, mode)
-            && run.covers(a, b)
-        {
-            runs.push(run);
-        }
-    }
-    runs
-}
 
 /// What opening has gathered, on its way to a store.
 pub(super) struct Opening<'a> {

@@ -10,6 +10,7 @@ use std::time::SystemTime;
 
 use super::{Access, File, Lock, PAGE_BYTES, PAGE_WORDS, SharedPage, Storage, map};
 use crate::bytes::Region;
+use crate::format::codec::{Put, u64_at};
 use crate::position::Timestamp;
 use crate::sync::Arc;
 
@@ -291,13 +292,16 @@ impl SharedPage for PositionalPage {
     fn load(&self, word: usize) -> u64 {
         let mut bytes = [0; 8];
         let read = os::read_at(&self.file, &mut bytes, word as u64 * 8);
-        if word < PAGE_WORDS && matches!(read, Ok(8)) { u64::from_le_bytes(bytes) } else { 0 }
+        let is_there = word < PAGE_WORDS && matches!(read, Ok(8));
+        u64_at(&bytes, 0).filter(|_| is_there).unwrap_or_default()
     }
 
     fn store(&self, word: usize, value: u64) {
         if word < PAGE_WORDS {
             // A hint: whoever reads sees the old word where this fails.
-            let _ = os::write_at(&self.file, &value.to_le_bytes(), word as u64 * 8);
+            let mut bytes = Vec::with_capacity(8);
+            bytes.put_u64(value);
+            let _ = os::write_at(&self.file, &bytes, word as u64 * 8);
         }
     }
 }
@@ -417,6 +421,38 @@ mod tests {
         }
         assert_eq!(mode(&disk.root().join("log/1")), 0o600);
         assert_eq!(mode(&disk.root().join("LOCK")), 0o600);
+    }
+
+    #[test]
+    fn a_page_is_shared_with_and_without_maps() {
+        let (_dir, disk) = disk();
+        let missing = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        fs::write(disk.root().join("page"), "short").unwrap();
+        let short = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+        let writer = disk.shared_page("page", Access::ReadWrite).unwrap();
+        let reader = disk.shared_page("page", Access::Read).unwrap();
+        let open = || OpenOptions::new().read(true).write(true).open(disk.root().join("page"));
+        let positional = PositionalPage { file: open().unwrap() };
+        assert_eq!(mode(&disk.root().join("page")), 0o644, "what is there stays as it is");
+        let pages: [&dyn SharedPage; 3] = [&*writer, &*reader, &positional];
+        for (word, value) in [(0, u64::MAX), (9, 5), (PAGE_WORDS - 1, 1 << 40)] {
+            writer.store(word, value);
+            assert_eq!(pages.map(|page| page.load(word)), [value; 3]);
+            positional.store(word, value - 1);
+            assert_eq!(pages.map(|page| page.load(word)), [value - 1; 3]);
+        }
+        positional.store(PAGE_WORDS, 1);
+        assert_eq!(pages.map(|page| page.load(PAGE_WORDS)), [0; 3]);
+        let file = disk.root().join("page");
+        assert_eq!(file.metadata().unwrap().len(), PAGE_BYTES as u64);
+        // Whoever takes it over finds what is there.
+        drop(writer);
+        assert_eq!(disk.shared_page("page", Access::ReadWrite).unwrap().load(9), 4);
+        fs::remove_file(&file).unwrap();
+        disk.shared_page("page", Access::ReadWrite).unwrap();
+        assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o600, vec![0; PAGE_BYTES]));
     }
 
     #[test]

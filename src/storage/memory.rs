@@ -418,7 +418,30 @@ mod tests {
             file.drop_cache().is_err(),
             file.release(4, 8).is_err(),
             file.map(9).is_err(),
+            disk.shared_page("page", Access::ReadWrite).is_err(),
         ]
+    }
+
+    #[test]
+    fn a_shared_page_survives_the_process_and_not_the_power() {
+        let disk = disk();
+        let missing = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let writer = disk.shared_page("page", Access::ReadWrite).unwrap();
+        let reader = disk.shared_page("page", Access::Read).unwrap();
+        let digest = disk.digest();
+        writer.store(3, 0x0102);
+        assert_eq!((reader.load(3), reader.load(512)), (0x0102, 0));
+        assert_eq!(disk.files()["page"][24..26], [2, 1]);
+        assert_eq!(disk.digest(), digest, "a page makes no other disk");
+        let load = |disk: &MemoryDisk| disk.shared_page("page", Access::Read).unwrap().load(3);
+        assert_eq!(load(&disk.crash_keeping_everything()), 0x0102);
+        assert_eq!(load(&disk.crash_keeping_nothing()), 0);
+        disk.corrupt("page", 25, 0xFF);
+        assert_eq!(reader.load(3), 0xFE02);
+        disk.put("short", b"1234");
+        let short = disk.shared_page("short", Access::Read).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -452,6 +475,7 @@ mod tests {
             (CallKind::DropCache, "f", 0, 0),
             (CallKind::Release, "f", 4, 8),
             (CallKind::Map, "f", 0, 9),
+            (CallKind::SharedPage, "page", 0, 0),
         ];
         assert_eq!(calls, expected.map(|(kind, name, o, l)| (kind, name.to_owned(), o, l)));
         assert_eq!(disk.calls(), before + expected.len() as u64);

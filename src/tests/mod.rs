@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod explore;
 mod faults;
+mod follow;
 mod found;
 mod fuzz;
 mod history;

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::process::{Child, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use annals::{
     Durability, Error, Event, ExpectedVersion, NewEvent, Position, Query, ReadMode, Signal, Store,
@@ -602,9 +602,9 @@ fn expected(store: &Store, query: &Query) -> Vec<(u64, u32)> {
 /// seen and then gone.
 #[test]
 fn killed_writers_are_followed() {
-    for mode in 0..MODES.len() {
+    for (mode, durability) in MODES.into_iter().enumerate() {
         let place = Place::new();
-        drop(options(MODES[mode]).open(place.path()).unwrap());
+        drop(options(durability).open(place.path()).unwrap());
         let follower = Store::open_read_only(place.path()).unwrap();
         let stop = AtomicU64::new(0);
         let end = || Some(stop.load(Ordering::SeqCst)).filter(|end| *end > 0);
@@ -628,7 +628,7 @@ fn killed_writers_are_followed() {
                 writers.kill().unwrap();
                 writers.wait().unwrap();
             }
-            let store = options(MODES[mode]).open(place.path()).unwrap();
+            let store = options(durability).open(place.path()).unwrap();
             append_nth(&store, 1 << 40);
             store.sync().unwrap();
             assert!(store.info().unwrap().segments > 4);
@@ -701,4 +701,85 @@ fn torture_with_followers_in_other_processes() {
     }
     let segments = store.info().unwrap().segments;
     println!("{kills} kills, {} events, {segments} segments", store.head());
+}
+
+fn median(mut times: Vec<Duration>) -> Duration {
+    times.sort_unstable();
+    times[times.len() / 2]
+}
+
+/// From the return of an append to the moment at which a follower has the event.
+#[test]
+#[ignore = "measures: needs a quiet machine, and --release"]
+fn measure_how_soon_a_follower_has_an_event() {
+    for (name, pause, spins) in [
+        ("subscription, an append each 3 ms", Duration::from_millis(3), false),
+        ("subscription, an append each 700 ms", Duration::from_millis(700), false),
+        ("a thread that asks all the time", Duration::from_millis(3), true),
+    ] {
+        let place = Place::new();
+        let store = Store::open(place.path()).unwrap();
+        let follower = Store::open_read_only(place.path()).unwrap();
+        let count = if pause > Duration::from_millis(100) { 40 } else { 1_000 };
+        let (returned, had) = thread::scope(|scope| {
+            let had = scope.spawn(|| {
+                let mut had = Vec::new();
+                if spins {
+                    while had.len() < count {
+                        if follower.head().0 > had.len() as u64 {
+                            had.push(Instant::now());
+                        }
+                    }
+                } else {
+                    let events = follower.subscribe().start().unwrap();
+                    had.extend(
+                        events.take(count).map(|event| event.map(|_| Instant::now()).unwrap()),
+                    );
+                }
+                had
+            });
+            let mut returned = Vec::new();
+            for n in 0..count as u64 {
+                thread::sleep(pause);
+                append(&store, "Order-1", n);
+                returned.push(Instant::now());
+            }
+            (returned, had.join().unwrap())
+        });
+        let late = returned
+            .iter()
+            .zip(&had)
+            .map(|(returned, had)| had.saturating_duration_since(*returned));
+        let late: Vec<_> = late.collect();
+        let most = late.iter().max().unwrap();
+        println!("{name}: p50 {:?}, most {most:?}", median(late.clone()));
+    }
+}
+
+/// Appends to a store with a head page and to one without, in turn.
+#[test]
+#[ignore = "measures: needs a quiet machine, and --release"]
+fn measure_what_the_head_page_costs() {
+    let (with, without) = (Place::new(), Place::new());
+    // A directory in its place: there is no page.
+    drop(Store::open(without.path()).unwrap());
+    fs::remove_file(without.path().join("head")).unwrap();
+    fs::create_dir(without.path().join("head")).unwrap();
+    let open =
+        |place: &Place| Store::options().durability(Durability::Os).open(place.path()).unwrap();
+    let stores = [open(&with), open(&without)];
+    let mut each = [Vec::new(), Vec::new()];
+    for round in 0..60 {
+        for (store, times) in stores.iter().zip(&mut each) {
+            let started = Instant::now();
+            for n in 0..2_000 {
+                append(store, "Order-1", n);
+            }
+            if round > 5 {
+                times.push(started.elapsed() / 2_000);
+            }
+        }
+    }
+    let [with, without] = each.map(median);
+    println!("an append in Os: {with:?} with the page, {without:?} without");
 }

@@ -1,5 +1,6 @@
 //! A simulated page that processes share.
 
+use crate::format::codec::{Put, u64_at};
 use crate::storage::{PAGE_WORDS, SharedPage};
 use crate::sync::{AtomicU64, Ordering};
 
@@ -11,13 +12,14 @@ pub(super) struct MemoryPage {
 
 impl MemoryPage {
     pub(super) fn new(bytes: &[u8]) -> Self {
-        let word = |bytes: &[u8]| bytes.try_into().map_or(0, u64::from_le_bytes);
-        let words = bytes.chunks_exact(8).take(PAGE_WORDS).map(|bytes| AtomicU64::new(word(bytes)));
-        Self { words: words.collect() }
+        let word = |index: usize| u64_at(bytes, index * 8).unwrap_or_default();
+        Self { words: (0..PAGE_WORDS).map(|index| AtomicU64::new(word(index))).collect() }
     }
 
-    pub(super) fn bytes(&self) -> impl Iterator<Item = u8> {
-        self.words.iter().flat_map(|word| word.load(Ordering::Acquire).to_le_bytes())
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        self.words.iter().for_each(|word| bytes.put_u64(word.load(Ordering::Acquire)));
+        bytes
     }
 
     /// Flips bits of a byte.
