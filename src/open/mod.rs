@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
 use crate::format::store::StoreHeader;
-use crate::index::{Directory, SealedIndex};
+use crate::index::SealedIndex;
 use crate::log::Log;
 use crate::log::head::{HeadReader, HeadWriter};
 use crate::log::recovery::Decision;

@@ -13,7 +13,7 @@ use crate::format::files::LogFile;
 use crate::format::frame::{Begin, time_that_fits};
 use crate::format::segment::SegmentHeader;
 use crate::format::store::StoreHeader;
-use crate::index::{Context, Directory, Hasher, IdRun, Index, SegmentIndex, Slot, Tiers, Unit};
+use crate::index::{Context, Directory, Hasher, Index, SegmentIndex, Slot, Tiers, Unit};
 use crate::log::prepare::{Prepared, discard, prepare};
 use crate::log::recovery::Decision;
 use crate::log::segment::READ_ONE;
