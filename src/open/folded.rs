@@ -1,5 +1,5 @@
-//! What upkeep has folded many segments into, as far as it fits the log: the directory, and the runs
-//! of ids.
+//! What upkeep has folded many segments into, as far as it fits the log: the directory, and the
+//! runs of ids.
 
 use crate::error::Result;
 use crate::format::directory::SegmentRow;
