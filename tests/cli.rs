@@ -701,7 +701,7 @@ fn tail_ends_quietly_when_nobody_reads_it() {
         thread::sleep(Duration::from_millis(2));
     };
     assert_eq!(status.code(), Some(0));
-    Desk::new().run(&["tail"]).fails(3, "not found");
+    Desk::new().run(&["tail"]).fails(3, "no store");
     desk.run(&["tail", "--after", "x"]).fails(2, "--after");
 }
 
