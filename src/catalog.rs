@@ -1,6 +1,10 @@
 //! The log, its index and the state beside it: what both the writer and the readers look things
 //! up in.
 
+use std::fmt;
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::index::{Index, Stretch};
@@ -11,7 +15,7 @@ use crate::place::Place;
 use crate::position::Position;
 use crate::state::State;
 use crate::sync::Arc;
-use crate::watermark::Watermark;
+use crate::watermark::{Watermark, Woken};
 
 /// What a store holds, as far as it is visible or about to be.
 #[derive(Debug)]
@@ -21,8 +25,23 @@ pub(crate) struct Catalog {
     pub(crate) state: State,
     pub(crate) watermark: Watermark,
     /// Why the log ends where it does, in a damaged store that was opened for reading.
-    pub(crate) damage: Option<Error>,
+    pub(crate) damage: OnceLock<Error>,
+    /// Where news comes from, where another process is the writer.
+    pub(crate) feed: Option<Box<dyn Feed>>,
 }
+
+/// What brings a catalog up to date with a writer in another process.
+pub(crate) trait Feed: fmt::Debug + Send + Sync {
+    /// Takes in what has become visible since the last time. Cheap where that is nothing. Damage is
+    /// left in the catalog: what is in front of it can still be read.
+    fn refresh(&self, catalog: &Catalog) -> Result<()>;
+}
+
+/// A waiting follower looks so often at first, and so often after half a second without news.
+const POLL_FIRST: Duration = Duration::from_millis(1);
+const POLL_LAST: Duration = Duration::from_millis(8);
+/// The pause between two looks is this part of the time without news.
+const POLL_PART: u32 = 64;
 
 /// The frame that was read last. Events that are read together are mostly of one append, and to
 /// verify the head of a large one for each of them would take long.
@@ -35,9 +54,53 @@ impl Catalog {
         self.state.save(self.watermark.durable().0)
     }
 
+    /// The damage that ends the log, in the form in which it is met with.
+    pub(crate) fn damage(&self) -> Option<Error> {
+        self.damage.get().cloned()
+    }
+
+    /// Brings a follower up to date; does nothing beside the writer itself.
+    pub(crate) fn refresh(&self) -> Result<()> {
+        self.feed.as_ref().map_or(Ok(()), |feed| feed.refresh(self))
+    }
+
+    /// The last position that may be seen now. Whoever reads calls it before anything else.
+    pub(crate) fn pin(&self) -> Result<Position> {
+        self.refresh()?;
+        Ok(self.watermark.visible())
+    }
+
+    /// Waits as [`Watermark::wait_behind`] does. A follower looks for news meanwhile, at first each
+    /// millisecond, and less often the longer there are none: nobody wakes it from elsewhere.
+    pub(crate) fn wait_behind(
+        &self,
+        position: Position,
+        deadline: Option<Instant>,
+        is_off: &dyn Fn() -> bool,
+    ) -> Woken {
+        if self.feed.is_none() {
+            return self.watermark.wait_behind(position, deadline, is_off);
+        }
+        let began = Instant::now();
+        loop {
+            if let Err(e) = self.refresh() {
+                return Woken::Ended(e);
+            }
+            let now = Instant::now();
+            let pause = (now.duration_since(began) / POLL_PART).clamp(POLL_FIRST, POLL_LAST);
+            let until = now + pause;
+            let is_last = deadline.is_some_and(|deadline| deadline <= until);
+            let until = deadline.filter(|_| is_last).unwrap_or(until);
+            match self.watermark.wait_behind(position, Some(until), is_off) {
+                Woken::TimedOut if !is_last => {}
+                woken => return woken,
+            }
+        }
+    }
+
     /// The answer where nothing is found: not even that can be said of a damaged log.
     pub(crate) fn nothing<T>(&self) -> Result<Option<T>> {
-        self.damage.clone().map_or(Ok(None), Err)
+        self.damage().map_or(Ok(None), Err)
     }
 
     /// The event at a position, which must have been committed.

@@ -152,12 +152,15 @@ impl Store {
 
     /// The position of the last visible event; 0 in an empty store.
     pub fn head(&self) -> Position {
+        // What cannot be looked at now is met with by the next read.
+        let _ = self.inner.catalog.refresh();
         self.inner.catalog.watermark.visible()
     }
 
     /// The position of the last event that survives a power cut. The same as [`Store::head`] with
     /// [`Durability::Sync`].
     pub fn durable(&self) -> Position {
+        let _ = self.inner.catalog.refresh();
         self.inner.catalog.watermark.durable()
     }
 
@@ -224,7 +227,7 @@ impl Store {
     /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
     pub fn info(&self) -> Result<Info> {
         let catalog = self.readable()?;
-        let last_position = catalog.watermark.visible();
+        let last_position = catalog.pin()?;
         let segments = catalog.log.segments();
         let mut log_bytes = 0;
         let mut preallocated_bytes = 0;

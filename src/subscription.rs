@@ -190,6 +190,8 @@ impl Subscription {
 
     /// How many positions are visible that it has not seen.
     pub fn lag(&self) -> u64 {
+        // What cannot be looked at now is met with by the next read.
+        let _ = self.catalog.refresh();
         self.catalog.watermark.visible().0.saturating_sub(self.position.0)
     }
 
@@ -233,7 +235,7 @@ impl Subscription {
             let is_off = || self.stopped.load(Ordering::SeqCst);
             let idle = self.progress.as_ref().and_then(|p| p.idle_until(self.position));
             let until = idle.into_iter().chain(deadline).min();
-            match self.catalog.watermark.wait_behind(self.position, until, &is_off) {
+            match self.catalog.wait_behind(self.position, until, &is_off) {
                 Woken::Moved => {}
                 Woken::TimedOut => {
                     if let Some(progress) = self.progress.as_mut()
@@ -276,7 +278,7 @@ impl Subscription {
                     }
                 }
             }
-            let visible = self.catalog.watermark.visible();
+            let visible = self.catalog.pin()?;
             if visible <= self.position {
                 if self.is_caught_up {
                     return Ok(Step::Idle);

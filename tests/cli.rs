@@ -3,9 +3,9 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
 use std::fs;
-use std::io::Write;
+use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -609,6 +609,100 @@ fn a_reader_that_leaves_early_is_a_quiet_end() {
         let done = Done(child.wait_with_output().unwrap());
         assert_eq!((done.code(), done.err()), (0, ""), "{args:?}");
     }
+}
+
+/// A running `annals tail`, and its output line by line.
+struct Tailing {
+    child: Child,
+    lines: std::io::Lines<BufReader<ChildStdout>>,
+}
+
+impl Tailing {
+    fn start(desk: &Desk, args: &[&str]) -> Self {
+        let mut child = spawn(&desk.store(), &[&["tail", "--json"], args].concat());
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    fn position(&mut self) -> u64 {
+        let line = self.lines.next().expect("another line").unwrap();
+        let event: Value = serde_json::from_str(&line).unwrap();
+        event["global_position"].as_u64().unwrap()
+    }
+
+    fn ends_well(mut self) {
+        assert!(self.lines.next().is_none(), "more than was asked for");
+        let done = Done(self.child.wait_with_output().unwrap());
+        assert_eq!((done.code(), done.err()), (0, ""));
+    }
+}
+
+fn append_to(store: &Store, stream: &str) -> u64 {
+    let event = NewEvent::new("OrderPaid", "{}").tag("late");
+    store.append(stream, ExpectedVersion::Any, [event]).unwrap().position.0
+}
+
+#[test]
+fn tail_goes_on_with_what_another_process_writes() {
+    let desk = filled();
+    let mut tail = Tailing::start(&desk, &["--after", "1", "--category", "Order", "--limit", "5"]);
+    assert_eq!([tail.position(), tail.position()], [2, 4]);
+    for _ in 0..2 {
+        // A writer that begins and ends, twice.
+        let store = Store::open(desk.store()).unwrap();
+        append_to(&store, "Cart-1");
+        let position = append_to(&store, "Order-9");
+        assert_eq!(tail.position(), position);
+        store.close().unwrap();
+    }
+    let store = Store::open(desk.store()).unwrap();
+    let last = append_to(&store, "Order-9");
+    append_to(&store, "Order-9");
+    assert_eq!(tail.position(), last);
+    tail.ends_well();
+    Tailing::start(&desk, &["--limit", "0"]).ends_well();
+}
+
+#[test]
+fn tail_begins_at_the_end_and_takes_every_filter() {
+    let desk = filled();
+    let store = Store::open(desk.store()).unwrap();
+    let filter = ["--tag", "late", "--type", "OrderPaid", "--prefix", "Order-", "--limit", "1"];
+    let mut tail = Tailing::start(&desk, &filter);
+    // It has begun once it shows something; nothing of what was there before.
+    let appended = thread::scope(|scope| {
+        let shown = scope.spawn(|| tail.position());
+        let mut appended = Vec::new();
+        while !shown.is_finished() {
+            append_to(&store, "Cart-1");
+            appended.push(append_to(&store, "Order-7"));
+            thread::sleep(Duration::from_millis(2));
+        }
+        assert!(appended.contains(&shown.join().unwrap()));
+        appended
+    });
+    assert!(appended[0] > 4);
+    tail.ends_well();
+}
+
+#[test]
+fn tail_ends_quietly_when_nobody_reads_it() {
+    let desk = filled();
+    let mut tail = Tailing::start(&desk, &["--after", "0"]);
+    assert_eq!(tail.position(), 1);
+    let Tailing { mut child, lines } = tail;
+    drop(lines);
+    let store = Store::open(desk.store()).unwrap();
+    let status = loop {
+        append_to(&store, "Order-1");
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        thread::sleep(Duration::from_millis(2));
+    };
+    assert_eq!(status.code(), Some(0));
+    Desk::new().run(&["tail"]).fails(3, "no store");
+    desk.run(&["tail", "--after", "x"]).fails(2, "--after");
 }
 
 #[test]

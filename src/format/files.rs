@@ -6,6 +6,8 @@ pub(crate) const STORE: &str = "STORE";
 pub(crate) const LOCK: &str = "LOCK";
 pub(crate) const LOG: &str = "log";
 pub(crate) const STATE: &str = "state";
+/// The page that followers look at.
+pub(crate) const HEAD: &str = "head";
 /// What an atomic replacement leaves behind when it is interrupted.
 pub(crate) const TEMPORARY: &str = ".tmp";
 

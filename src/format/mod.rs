@@ -11,6 +11,7 @@ pub(crate) mod entry;
 pub(crate) mod files;
 pub(crate) mod frame;
 pub(crate) mod frame_writer;
+pub(crate) mod head;
 pub(crate) mod idruns;
 pub(crate) mod packed;
 pub(crate) mod sealed;

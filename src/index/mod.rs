@@ -4,6 +4,7 @@
 //! file for each sealed segment, chained per stream, and over them the stream directory and the
 //! merged runs of ids. A damaged file of any of them is left out or built again, and never decides.
 
+mod adopt;
 mod build;
 mod checked;
 mod compare;
@@ -178,6 +179,11 @@ impl Index {
     pub(crate) fn begin(&self, ordinal: u32, base: u64) {
         let next = Slot::active(base, SegmentIndex::new(ordinal, Vec::new()));
         self.change(|tiers| tiers.segments.push(Arc::new(next)));
+    }
+
+    /// Adds a segment that is sealed already. Its index is opened when it is first needed.
+    pub(crate) fn add_sealed(&self, row: SegmentRow) {
+        self.change(|tiers| tiers.segments.push(Arc::new(Slot::sealed(row))));
     }
 
     /// The index of the active segment.

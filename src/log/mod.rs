@@ -1,5 +1,6 @@
 //! Layer 3: segments in order, the active tail, sealing, and recovery.
 
+pub(crate) mod head;
 pub(crate) mod prepare;
 pub(crate) mod recovery;
 pub(crate) mod scan;
@@ -9,6 +10,7 @@ pub(crate) mod survey;
 pub(crate) mod tail;
 
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::format::segment::HEADER_BYTES;
 use crate::place::{Frames, LoggedEvent, Place};
 use crate::position::{Position, Version};
@@ -77,6 +79,19 @@ impl Log {
     }
 }
 
+/// An event of the frame at an offset, as the index takes it in.
+pub(crate) fn logged(frame: u32, event: &Event) -> LoggedEvent<'_> {
+    LoggedEvent {
+        frame,
+        stream: event.stream(),
+        version: event.version.0,
+        event_type: event.event_type(),
+        created_at: event.created_at(),
+        id: event.parts.id,
+        labels: event.labels().collect(),
+    }
+}
+
 impl Frames for Log {
     fn stream_is(&self, place: Place, name: &str) -> Result<bool> {
         self.with_name(place, |found| found == name.as_bytes())
@@ -110,15 +125,7 @@ impl Frames for Log {
         loop {
             for index in 0..at.frame.events {
                 let event = segment.event(&at, index)?;
-                each(&LoggedEvent {
-                    frame: at.offset,
-                    stream: event.stream(),
-                    version: event.version.0,
-                    event_type: event.event_type(),
-                    created_at: event.created_at(),
-                    id: event.parts.id,
-                    labels: event.labels().collect(),
-                })?;
+                each(&logged(at.offset, &event))?;
                 seen += 1;
             }
             if seen >= events {

@@ -97,7 +97,7 @@ pub(super) fn plan(dir: &Dir, header: StoreHeader, written: Written) -> Result<P
     let seen = plan.look(dir, &hints)?;
     plan.chain(dir, seen, &hints, written)?;
     // Opening has the last word: whatever it refuses is damage, and named as it names it.
-    if let Some(damage) = opened.catalog.damage.clone() {
+    if let Some(damage) = opened.catalog.damage() {
         plan.add_fault(damage);
     }
     // What a newer version wrote is no damage, and is not ours to judge.

@@ -1,13 +1,18 @@
 //! Layer 5: opening a store. Lock, look, decide, load or rebuild, publish.
 
+mod folded;
+mod follow;
 mod opening;
 mod recover;
 mod report;
 mod scaffold;
 mod state;
 
+use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use folded::newest_directory;
+use follow::{Follower, Place};
 use opening::{Opening, Surveyed};
 pub(crate) use recover::examine;
 pub use report::{IndexCheckpoint, RecoveryReport};
@@ -16,10 +21,11 @@ pub(crate) use scaffold::{read_header, writer_is_alive};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
-use crate::format::files::{self, LOG, LogFile};
+use crate::format::files::{LOG, LogFile};
 use crate::format::store::StoreHeader;
-use crate::index::{Directory, SealedIndex};
+use crate::index::SealedIndex;
 use crate::log::Log;
+use crate::log::head::{HeadReader, HeadWriter};
 use crate::log::recovery::Decision;
 use crate::log::survey::{self, Listing, Survey};
 use crate::options::{ReadMode, Settings};
@@ -82,6 +88,7 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     }
     // Nothing is refused any more, so files may change.
     remove_temporary(dir, &found.listing)?;
+    let head = HeadWriter::open(dir, header.id);
     let mut opening = Opening::new(dir, settings, found, true);
     let parts = match (last, examined) {
         (Some(last), Some(examined)) => opening.take_over(last, examined, unused)?,
@@ -95,24 +102,74 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
         elapsed: started.elapsed(),
     };
     let catalog = Arc::clone(&parts.catalog);
-    let writer = Some((writer::Core::new(parts), locks));
+    let writer = Some((writer::Core::new(parts, head), locks));
     Ok(Opened { header, catalog, report, writer })
 }
 
-/// Opens a store for reading, beside a running writer or without one. Changes nothing.
+/// Opens a store for reading, beside a running writer or without one. Changes nothing, and shows
+/// what there is now.
 ///
 /// `in_use`: a handle of this process is open, and is taken for a running writer.
 pub(crate) fn open_read_only(dir: &Dir, settings: &Settings, in_use: bool) -> Result<Opened> {
+    picture(dir, settings, in_use).map(Picture::still)
+}
+
+/// The same, and goes on with what is written from now on.
+pub(crate) fn follow(dir: &Dir, settings: &Settings) -> Result<Opened> {
+    picture(dir, settings, false)?.followed(dir, settings)
+}
+
+/// A store as it is at a moment.
+struct Picture {
+    header: StoreHeader,
+    catalog: Catalog,
+    report: RecoveryReport,
+    place: Place,
+    head: Option<HeadReader>,
+    /// The change of the head page that says nothing that is not in the picture, if there is one.
+    known: Option<u64>,
+}
+
+impl Picture {
+    fn still(self) -> Opened {
+        let Self { header, catalog, report, .. } = self;
+        Opened { header, catalog: Arc::new(catalog), report, writer: None }
+    }
+
+    fn followed(mut self, dir: &Dir, settings: &Settings) -> Result<Opened> {
+        if let Some(head) = self.head.take()
+            && self.catalog.damage().is_none()
+        {
+            let place = std::mem::take(&mut self.place);
+            let mode = settings.read_mode;
+            let follower = Follower::new(dir, self.header.id, mode, (head, self.known), place);
+            self.catalog.feed = Some(Box::new(follower));
+            self.catalog.refresh()?;
+        }
+        Ok(self.still())
+    }
+}
+
+fn picture(dir: &Dir, settings: &Settings, in_use: bool) -> Result<Picture> {
     let mut tries = 1;
     loop {
         let header = read_header(dir)?;
+        let head = HeadReader::open(dir, header.id);
+        let change = head.as_ref().map(HeadReader::change);
         let live_writer = in_use || writer_is_alive(dir)?;
-        let opened = open_beside(dir, settings, header, live_writer);
+        let beside = open_beside(dir, settings, header, live_writer);
         // A writer goes on under the look: files come and go between their listing and their
-        // opening. What is really damaged is so each time.
-        let is_whole = opened.as_ref().is_ok_and(|opened| opened.catalog.damage.is_none());
-        if is_whole || !live_writer || tries == READER_TRIES {
-            return opened;
+        // opening. What is really damaged is so each time. One that came during the look may not
+        // have shown what was seen of it.
+        let is_whole = beside.as_ref().is_ok_and(|(catalog, ..)| catalog.damage().is_none());
+        let came = !live_writer
+            && (head.as_ref().map(HeadReader::change) != change || writer_is_alive(dir)?);
+        let is_settled = !came && (is_whole || !live_writer);
+        if is_settled || tries == READER_TRIES {
+            let (catalog, report, place) = beside?;
+            // Without a writer the page is a dead one's, and may speak of what a power cut took.
+            let known = change.filter(|_| !live_writer);
+            return Ok(Picture { header, catalog, report, place, head, known });
         }
         tries += 1;
         std::thread::sleep(READER_PAUSE);
@@ -125,7 +182,7 @@ fn open_beside(
     settings: &Settings,
     header: StoreHeader,
     live_writer: bool,
-) -> Result<Opened> {
+) -> Result<(Catalog, RecoveryReport, Place)> {
     let started = Instant::now();
     let mut found = look(dir, header, settings.read_mode)?;
     let last = found.survey.last.take();
@@ -161,17 +218,18 @@ fn open_beside(
         damage = Some(if e.is_damage() { e } else { return Err(e) });
     }
     report.clean &= damage.is_none();
-    let catalog = if let (Some(last), Some(examined)) = (last, examined) {
+    let (catalog, place) = if let (Some(last), Some(examined)) = (last, examined) {
         opening.show(&last, examined, damage)?
     } else {
         let log = Arc::new(Log::new(Vec::new()));
         let index = opening.index(&log, Vec::new());
         let (state, watermark) = (opening.state(0), Watermark::at(Position::START));
-        Arc::new(Catalog { log, index, state, watermark, damage })
+        let damage = damage.map_or_else(OnceLock::new, OnceLock::from);
+        (Catalog { log, index, state, watermark, damage, feed: None }, Place::default())
     };
     report.events_replayed = opening.replayed;
     report.elapsed = started.elapsed();
-    Ok(Opened { header, catalog, report, writer: None })
+    Ok((catalog, report, place))
 }
 
 /// Reads what there is: the names in `log/`, the directory, the headers that it does not know.
@@ -225,20 +283,6 @@ pub(crate) fn directory_rows(
 /// Whether nothing is in a directory, so that a store can be created there.
 pub(crate) fn is_vacant(dir: &Dir) -> Result<bool> {
     scaffold::is_vacant(dir)
-}
-
-/// The newest directory that can be opened. It is derived, so a damaged one is passed over.
-fn newest_directory(dir: &Dir, store: [u8; 16], mode: ReadMode) -> Result<Option<Directory>> {
-    let names = dir.list("")?;
-    let mut numbers: Vec<u32> =
-        names.iter().filter_map(|name| files::parse_directory(name)).collect();
-    numbers.sort_unstable();
-    for number in numbers.into_iter().rev() {
-        if let Ok(Some(directory)) = Directory::open(dir, number, store, mode) {
-            return Ok(Some(directory));
-        }
-    }
-    Ok(None)
 }
 
 fn remove_temporary(dir: &Dir, listing: &Listing) -> Result<()> {

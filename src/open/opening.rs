@@ -1,5 +1,9 @@
 //! From what was found to a store: the log, its index, and the end that the writer goes on from.
 
+use std::sync::OnceLock;
+
+use super::folded::usable_runs;
+use super::follow::{End, Place};
 use super::recover::Examined;
 
 use crate::catalog::Catalog;
@@ -9,7 +13,7 @@ use crate::format::files::LogFile;
 use crate::format::frame::{Begin, time_that_fits};
 use crate::format::segment::SegmentHeader;
 use crate::format::store::StoreHeader;
-use crate::index::{Context, Directory, Hasher, IdRun, Index, SegmentIndex, Slot, Tiers, Unit};
+use crate::index::{Context, Directory, Hasher, Index, SegmentIndex, Slot, Tiers, Unit};
 use crate::log::prepare::{Prepared, discard, prepare};
 use crate::log::recovery::Decision;
 use crate::log::segment::READ_ONE;
@@ -35,40 +39,6 @@ pub(super) struct Surveyed {
 
 /// What file systems give back at a time.
 const BLOCK_BYTES: u32 = 4096;
-
-/// The runs of ids that fit the segments, large ones first, none overlapping another.
-fn usable_runs(
-    dir: &Dir,
-    store: [u8; 16],
-    mode: ReadMode,
-    listing: &Listing,
-    sealed: &[SegmentRow],
-) -> Vec<IdRun> {
-    let row = |ordinal: u32| sealed.iter().find(|row| row.ordinal == ordinal);
-    let mut names: Vec<(u32, u32)> = listing
-        .others
-        .iter()
-        .filter_map(|file| match file {
-            LogFile::IdRun { first, last } => Some((*first, *last)),
-            _ => None,
-        })
-        .collect();
-    names.sort_unstable_by_key(|(first, last)| (*first, std::cmp::Reverse(*last)));
-    let mut runs: Vec<IdRun> = Vec::new();
-    for (first, last) in names {
-        if runs.last().is_some_and(|run| run.last() >= first) {
-            continue;
-        }
-        // Derived: one that is damaged or of other segments is left out.
-        if let (Some(a), Some(b)) = (row(first), row(last))
-            && let Ok(Some(run)) = IdRun::open(dir, first, last, store, mode)
-            && run.covers(a, b)
-        {
-            runs.push(run);
-        }
-    }
-    runs
-}
 
 /// State writes that were found in frames.
 #[derive(Debug, Default)]
@@ -142,7 +112,10 @@ impl<'a> Opening<'a> {
     /// log replayed.
     fn load(&mut self, last: &Last, examined: &mut Examined) -> Result<(Arc<Log>, Index)> {
         let progress = examined.progress;
-        let segment = self.segment(last.header, last.begin.base, progress.end);
+        // Somebody else may write to it while this reads.
+        let mode = if self.writable { self.settings.read_mode } else { ReadMode::Positional };
+        let (dir, base) = (self.dir.clone(), last.begin.base);
+        let segment = Arc::new(Segment::new(dir, mode, last.header, base, progress.end));
         let log = self.log(Some(segment));
         // Here, because the index takes the directory.
         self.find_state_of_sealed(&log);
@@ -169,11 +142,16 @@ impl<'a> Opening<'a> {
         last: &Last,
         mut examined: Examined,
         damage: Option<Error>,
-    ) -> Result<Arc<Catalog>> {
+    ) -> Result<(Catalog, Place)> {
+        let sealed = self.found.survey.sealed.last().copied();
         let (log, index) = self.load(last, &mut examined)?;
         let head = last.begin.base + u64::from(examined.progress.events) - 1;
         let (state, watermark) = (self.state(head), Watermark::at(Position(head)));
-        Ok(Arc::new(Catalog { log, index, state, watermark, damage }))
+        let segment = log.segment(last.header.ordinal)?;
+        let end = End::new(segment, last.file.clone(), examined.progress);
+        let damage = damage.map_or_else(OnceLock::new, OnceLock::from);
+        let catalog = Catalog { log, index, state, watermark, damage, feed: None };
+        Ok((catalog, Place { sealed, end: Some(end), is_believed: false }))
     }
 
     /// For the writer: carries out what was decided about the last segment.
@@ -296,7 +274,14 @@ impl<'a> Opening<'a> {
             dir: self.dir.clone(),
             store: self.found.header.id,
             settings: self.settings.clone(),
-            catalog: Arc::new(Catalog { log, index, state, watermark, damage: None }),
+            catalog: Arc::new(Catalog {
+                log,
+                index,
+                state,
+                watermark,
+                damage: OnceLock::new(),
+                feed: None,
+            }),
             tail,
             prepared,
             last_time: time,

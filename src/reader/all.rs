@@ -106,7 +106,7 @@ impl ReadAll {
     /// The catalog, and the positions to read.
     fn bounds(&self, head: Option<Position>) -> Result<(Arc<Catalog>, u64, u64)> {
         let catalog = Arc::clone(self.catalog.as_ref().map_err(Clone::clone)?);
-        let head = head.unwrap_or_else(|| catalog.watermark.visible()).0;
+        let head = head.map_or_else(|| catalog.pin(), Ok)?.0;
         let (first, last) = match self.after {
             Some(Position(after)) if self.backwards => (1, head.min(after.saturating_sub(1))),
             Some(Position(after)) => (after.saturating_add(1), head),
@@ -120,7 +120,7 @@ impl ReadAll {
         // Backwards from a position that is there, the damaged end is not met.
         let visible = catalog.watermark.visible().0;
         let is_inside = self.after.is_some_and(|after| after.0 <= visible.saturating_add(1));
-        let damage = catalog.damage.clone().filter(|_| !(self.backwards && is_inside));
+        let damage = catalog.damage().filter(|_| !(self.backwards && is_inside));
         let way = if self.query.is_everything() {
             let segments = catalog.log.segments();
             Way::All(Box::new(Walk { segments, catalog, first, last, at: None }))

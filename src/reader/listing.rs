@@ -88,14 +88,16 @@ impl IntoIterator for Streams {
     type IntoIter = StreamList;
 
     fn into_iter(self) -> StreamList {
-        let source = self.catalog.map(|catalog| ListSource {
-            visible: catalog.watermark.visible(),
-            segments: catalog.index.segment_ordinals().into(),
-            catalog,
-            category: self.category,
-            prefix: self.prefix,
-            begin: VecDeque::new(),
-            last_frame: None,
+        let source = self.catalog.and_then(|catalog| {
+            Ok(ListSource {
+                visible: catalog.pin()?,
+                segments: catalog.index.segment_ordinals().into(),
+                catalog,
+                category: self.category,
+                prefix: self.prefix,
+                begin: VecDeque::new(),
+                last_frame: None,
+            })
         });
         StreamList { source: Some(source) }
     }
@@ -167,6 +169,7 @@ impl ListSource {
 
 /// All types or categories that begin with a prefix.
 pub(crate) fn names(catalog: &Catalog, naming: Naming) -> Result<Vec<NameInfo>> {
+    catalog.refresh()?;
     let names = catalog.index.names(naming)?;
     let visible = catalog.watermark.visible();
     let names: Vec<_> = names
@@ -179,15 +182,15 @@ pub(crate) fn names(catalog: &Catalog, naming: Naming) -> Result<Vec<NameInfo>> 
             last_position: counted.last.min(visible),
         })
         .collect();
-    match &catalog.damage {
-        Some(damage) => Err(damage.clone()),
+    match catalog.damage() {
+        Some(damage) => Err(damage),
         None => Ok(names),
     }
 }
 
 /// The position before the first event that was created after a time.
 pub(crate) fn position_at(catalog: &Catalog, time: Timestamp) -> Result<Position> {
-    let visible = catalog.watermark.visible();
+    let visible = catalog.pin()?;
     let mut from = 1;
     while let Some((first, events)) = catalog.index.zone_after(time, from)? {
         let last = (first + events - 1).min(visible.0);
@@ -203,8 +206,8 @@ pub(crate) fn position_at(catalog: &Catalog, time: Timestamp) -> Result<Position
         }
         from = last + 1;
     }
-    match &catalog.damage {
-        Some(damage) => Err(damage.clone()),
+    match catalog.damage() {
+        Some(damage) => Err(damage),
         None => Ok(visible),
     }
 }

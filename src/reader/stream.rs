@@ -63,7 +63,7 @@ impl ReadStream {
     fn source(self) -> Result<Source> {
         let catalog = self.catalog?;
         check_stream_name(&self.stream)?;
-        let visible = catalog.watermark.visible();
+        let visible = catalog.pin()?;
         let hash = catalog.index.hasher().stream(&self.stream);
         let head = catalog.index.head(&self.stream, hash)?;
         let (mut first, mut last) = (1, head.map_or(0, |head| head.version.0));
@@ -75,7 +75,7 @@ impl ReadStream {
         // Backwards from a version that is there, the damaged end is not met.
         let newest = head.map_or(0, |head| head.version.0);
         let is_inside = self.after.is_some_and(|after| after.0 <= newest.saturating_add(1));
-        let damage = catalog.damage.clone().filter(|_| !(self.backwards && is_inside));
+        let damage = catalog.damage().filter(|_| !(self.backwards && is_inside));
         let (name, backwards) = (self.stream, self.backwards);
         let mut source = Source {
             catalog,

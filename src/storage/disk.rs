@@ -8,8 +8,9 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Access, File, Lock, Storage, map};
+use super::{Access, File, Lock, PAGE_BYTES, PAGE_WORDS, SharedPage, Storage, map};
 use crate::bytes::Region;
+use crate::format::codec::{Put, u64_at};
 use crate::position::Timestamp;
 use crate::sync::Arc;
 
@@ -144,6 +145,23 @@ impl Storage for Disk {
         }
     }
 
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        let writable = access == Access::ReadWrite;
+        let mut options = os::options();
+        options.read(true).write(writable).create(writable);
+        let file = open_regular(&options, &self.file(name)?)?;
+        if writable {
+            allocate_page(&file)?;
+        }
+        match map::map_page(&file, writable) {
+            Ok(Some(page)) => Ok(page),
+            // The file is too short, which for reading alone is possible here.
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Err(e),
+            // No shared maps here: slower, and the same to whoever looks.
+            _ => Ok(Arc::new(PositionalPage { file })),
+        }
+    }
+
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
@@ -241,6 +259,50 @@ impl Drop for DiskLock {
         // Closing alone would leave the lock with a child process that is just being started.
         // Where unlocking fails, closing is what is left.
         let _ = self.file.unlock();
+    }
+}
+
+/// Writes a page as it is, so that it has its space on the disk.
+fn allocate_page(file: &fs::File) -> io::Result<()> {
+    let mut page = [0; PAGE_BYTES];
+    let mut read = 0;
+    while let Some(rest) = page.get_mut(read..).filter(|rest| !rest.is_empty()) {
+        match os::read_at(file, rest, read as u64)? {
+            0 => break,
+            n => read += n,
+        }
+    }
+    let mut written = 0;
+    while let Some(rest) = page.get(written..).filter(|rest| !rest.is_empty()) {
+        match os::write_at(file, rest, written as u64)? {
+            0 => return Err(io::ErrorKind::WriteZero.into()),
+            n => written += n,
+        }
+    }
+    Ok(())
+}
+
+/// A shared page where there are no shared maps.
+#[derive(Debug)]
+struct PositionalPage {
+    file: fs::File,
+}
+
+impl SharedPage for PositionalPage {
+    fn load(&self, word: usize) -> u64 {
+        let mut bytes = [0; 8];
+        let read = os::read_at(&self.file, &mut bytes, word as u64 * 8);
+        let is_there = word < PAGE_WORDS && matches!(read, Ok(8));
+        u64_at(&bytes, 0).filter(|_| is_there).unwrap_or_default()
+    }
+
+    fn store(&self, word: usize, value: u64) {
+        if word < PAGE_WORDS {
+            // A hint: whoever reads sees the old word where this fails.
+            let mut bytes = Vec::with_capacity(8);
+            bytes.put_u64(value);
+            let _ = os::write_at(&self.file, &bytes, word as u64 * 8);
+        }
     }
 }
 
@@ -359,6 +421,38 @@ mod tests {
         }
         assert_eq!(mode(&disk.root().join("log/1")), 0o600);
         assert_eq!(mode(&disk.root().join("LOCK")), 0o600);
+    }
+
+    #[test]
+    fn a_page_is_shared_with_and_without_maps() {
+        let (_dir, disk) = disk();
+        let missing = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        fs::write(disk.root().join("page"), "short").unwrap();
+        let short = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
+        let writer = disk.shared_page("page", Access::ReadWrite).unwrap();
+        let reader = disk.shared_page("page", Access::Read).unwrap();
+        let open = || OpenOptions::new().read(true).write(true).open(disk.root().join("page"));
+        let positional = PositionalPage { file: open().unwrap() };
+        assert_eq!(mode(&disk.root().join("page")), 0o644, "what is there stays as it is");
+        let pages: [&dyn SharedPage; 3] = [&*writer, &*reader, &positional];
+        for (word, value) in [(0, u64::MAX), (9, 5), (PAGE_WORDS - 1, 1 << 40)] {
+            writer.store(word, value);
+            assert_eq!(pages.map(|page| page.load(word)), [value; 3]);
+            positional.store(word, value - 1);
+            assert_eq!(pages.map(|page| page.load(word)), [value - 1; 3]);
+        }
+        positional.store(PAGE_WORDS, 1);
+        assert_eq!(pages.map(|page| page.load(PAGE_WORDS)), [0; 3]);
+        let file = disk.root().join("page");
+        assert_eq!(file.metadata().unwrap().len(), PAGE_BYTES as u64);
+        // Whoever takes it over finds what is there.
+        drop(writer);
+        assert_eq!(disk.shared_page("page", Access::ReadWrite).unwrap().load(9), 4);
+        fs::remove_file(&file).unwrap();
+        disk.shared_page("page", Access::ReadWrite).unwrap();
+        assert_eq!((mode(&file), fs::read(&file).unwrap()), (0o600, vec![0; PAGE_BYTES]));
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! The memory map of a file, and with it the only `unsafe` of the crate.
+//! The memory maps of files, and with them the only `unsafe` of the crate.
 #![allow(
     unsafe_code,
     reason = "a map is memory that the compiler knows nothing about; this file states its contract"
@@ -11,8 +11,9 @@ use std::slice;
 
 use memmap2::{MmapOptions, MmapRaw};
 
+use super::{PAGE_BYTES, PAGE_WORDS, SharedPage};
 use crate::bytes::Region;
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64, Ordering, fence};
 
 /// Whether a map shows what is written to the file later. Windows and OpenBSD do not promise it
 /// for writes by other means than a map; on 32 bits a few segments would fill the address space.
@@ -65,6 +66,65 @@ impl Region for Map {
     }
 }
 
+/// Maps the first page of a file, which must be there; for writing its space must be allocated.
+/// `None` where maps do not show what others write.
+///
+/// # Errors
+///
+/// As [`map`]; and where the file system has no shared maps.
+pub(super) fn map_page(file: &File, writable: bool) -> io::Result<Option<Arc<dyn SharedPage>>> {
+    if !MAPS {
+        return Ok(None);
+    }
+    if file.metadata()?.len() < PAGE_BYTES as u64 {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    let mut options = MmapOptions::new();
+    options.len(PAGE_BYTES);
+    let raw = if writable { options.map_raw(file)? } else { options.map_raw_read_only(file)? };
+    Ok(Some(Arc::new(MappedPage { raw, writable })))
+}
+
+/// A shared page in a map: the only map that is ever written to.
+#[derive(Debug)]
+struct MappedPage {
+    raw: MmapRaw,
+    writable: bool,
+}
+
+impl MappedPage {
+    fn word(&self, word: usize) -> Option<&AtomicU64> {
+        if word >= PAGE_WORDS || self.raw.len() < PAGE_BYTES {
+            return None;
+        }
+        #[expect(clippy::cast_ptr_alignment, reason = "a map begins at a page")]
+        let words = self.raw.as_mut_ptr().cast::<u64>();
+        // SAFETY: the word was just checked to lie inside the map.
+        let place = unsafe { words.add(word) };
+        // SAFETY: the place is inside the map, which lives as long as `self`, and aligned, since a
+        // map begins at a page. This process and others touch the page by atomic words alone. On a
+        // read-only map nothing is stored, and relaxed loads of 64 bits are allowed.
+        Some(unsafe { AtomicU64::from_ptr(place) })
+    }
+}
+
+impl SharedPage for MappedPage {
+    fn load(&self, word: usize) -> u64 {
+        let value = self.word(word).map_or(0, |word| word.load(Ordering::Relaxed));
+        // Only relaxed loads are allowed on read-only memory, so a fence orders what follows.
+        fence(Ordering::Acquire);
+        u64::from_le(value)
+    }
+
+    fn store(&self, word: usize, value: u64) {
+        if self.writable
+            && let Some(word) = self.word(word)
+        {
+            word.store(value.to_le(), Ordering::Release);
+        }
+    }
+}
+
 #[cfg(test)]
 #[cfg(all(unix, target_pointer_width = "64", not(target_os = "openbsd"), not(miri)))]
 mod tests {
@@ -81,6 +141,26 @@ mod tests {
             file.write_all_at(b"late", offset as u64).unwrap();
             assert_eq!(map.bytes(offset..offset + 4).unwrap(), b"late");
         }
+    }
+
+    #[test]
+    fn a_page_is_shared_by_all_that_map_it() {
+        let file = tempfile::tempfile().unwrap();
+        assert!(map_page(&file, true).is_err(), "there is no page");
+        file.set_len(PAGE_BYTES as u64).unwrap();
+        let writer = map_page(&file, true).unwrap().unwrap();
+        let reader = map_page(&file, false).unwrap().unwrap();
+        for word in [0, 1, PAGE_WORDS - 1] {
+            writer.store(word, 0x0102_0304_0506_0708);
+            assert_eq!(reader.load(word), 0x0102_0304_0506_0708);
+        }
+        let mut bytes = [0; 8];
+        file.read_exact_at(&mut bytes, 8).unwrap();
+        assert_eq!(bytes, [8, 7, 6, 5, 4, 3, 2, 1]);
+        // Neither outside the page nor through a map for reading.
+        writer.store(PAGE_WORDS, 1);
+        reader.store(0, 1);
+        assert_eq!((reader.load(PAGE_WORDS), reader.load(0)), (0, 0x0102_0304_0506_0708));
     }
 
     #[test]

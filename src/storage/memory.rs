@@ -24,6 +24,7 @@
 
 mod content;
 mod file;
+mod page;
 mod script;
 mod tree;
 
@@ -37,7 +38,7 @@ use self::file::{Inode, MemoryFile};
 pub(crate) use self::script::{Call, CallKind, Fault};
 use self::script::{Passed, Random, Refusal, Script};
 use self::tree::Tree;
-use super::{Access, File, Lock, Storage, disk};
+use super::{Access, File, Lock, PAGE_BYTES, SharedPage, Storage, disk};
 use crate::position::Timestamp;
 use crate::sync::{Arc, Mutex, MutexGuard};
 
@@ -196,7 +197,7 @@ impl MemoryDisk {
     /// The visible content of every file.
     pub(crate) fn files(&self) -> BTreeMap<String, Vec<u8>> {
         let tree = self.shared.tree.lock();
-        tree.files().map(|(name, inode)| (name, inode.lock().visible().to_vec())).collect()
+        tree.files().map(|(name, inode)| (name, inode.lock().bytes())).collect()
     }
 
     /// Flips the bits of a byte that are set in `xor`. Panics where there is no such byte.
@@ -327,6 +328,22 @@ impl Storage for MemoryDisk {
         self.shared.tree.lock().is_locked(name)
     }
 
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        let _turn = self.admit(CallKind::SharedPage, name)?;
+        let mut tree = self.shared.tree.lock();
+        let is_short = |tree: &Tree| match tree.find(name) {
+            Ok(inode) => Ok(inode.lock().visible().len() < PAGE_BYTES),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(true),
+            Err(e) => Err(e),
+        };
+        if access == Access::ReadWrite && is_short(&tree)? {
+            // Nobody may rely on it, so whether a crash leaves it is no choice of its own.
+            tree.put(name, &[0; PAGE_BYTES]);
+        }
+        let page = tree.find(name)?.lock().shared_page()?;
+        Ok(page)
+    }
+
     fn now(&self) -> Timestamp {
         match &self.shared.script {
             Some(script) => script.lock().tick(),
@@ -401,7 +418,30 @@ mod tests {
             file.drop_cache().is_err(),
             file.release(4, 8).is_err(),
             file.map(9).is_err(),
+            disk.shared_page("page", Access::ReadWrite).is_err(),
         ]
+    }
+
+    #[test]
+    fn a_shared_page_survives_the_process_and_not_the_power() {
+        let disk = disk();
+        let missing = disk.shared_page("page", Access::Read).unwrap_err();
+        assert_eq!(missing.kind(), io::ErrorKind::NotFound);
+        let writer = disk.shared_page("page", Access::ReadWrite).unwrap();
+        let reader = disk.shared_page("page", Access::Read).unwrap();
+        let digest = disk.digest();
+        writer.store(3, 0x0102);
+        assert_eq!((reader.load(3), reader.load(512)), (0x0102, 0));
+        assert_eq!(disk.files()["page"][24..26], [2, 1]);
+        assert_eq!(disk.digest(), digest, "a page makes no other disk");
+        let load = |disk: &MemoryDisk| disk.shared_page("page", Access::Read).unwrap().load(3);
+        assert_eq!(load(&disk.crash_keeping_everything()), 0x0102);
+        assert_eq!(load(&disk.crash_keeping_nothing()), 0);
+        disk.corrupt("page", 25, 0xFF);
+        assert_eq!(reader.load(3), 0xFE02);
+        disk.put("short", b"1234");
+        let short = disk.shared_page("short", Access::Read).unwrap_err();
+        assert_eq!(short.kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]
@@ -435,6 +475,7 @@ mod tests {
             (CallKind::DropCache, "f", 0, 0),
             (CallKind::Release, "f", 4, 8),
             (CallKind::Map, "f", 0, 9),
+            (CallKind::SharedPage, "page", 0, 0),
         ];
         assert_eq!(calls, expected.map(|(kind, name, o, l)| (kind, name.to_owned(), o, l)));
         assert_eq!(disk.calls(), before + expected.len() as u64);

@@ -55,6 +55,11 @@ pub(crate) trait Storage: fmt::Debug + Send + Sync {
     /// Whether someone holds the lock on a file, as seen by trying it for a moment, shared.
     fn is_locked(&self, name: &str) -> io::Result<bool>;
 
+    /// The page of [`PAGE_WORDS`] words that a file begins with, shared with every process that
+    /// asks for it. For writing, the file is created where it is missing, and its space allocated:
+    /// a store to a page that has none could kill the process. Nothing of it is ever synced.
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>>;
+
     /// The time of the clock.
     fn now(&self) -> Timestamp;
 
@@ -98,6 +103,22 @@ pub(crate) trait File: fmt::Debug + Send + Sync {
     /// change.
     fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>>;
 }
+
+/// A page that processes share, word by word: what is stored is seen by all of them, in the order
+/// in which it was stored.
+pub(crate) trait SharedPage: fmt::Debug + Send + Sync {
+    /// A word, and with it whatever was stored before it. 0 where there is none, or it cannot be
+    /// read.
+    fn load(&self, word: usize) -> u64;
+
+    /// Stores a word. Without effect where it cannot be written: whoever reads sees the old one.
+    fn store(&self, word: usize, value: u64);
+}
+
+/// The length of a shared page.
+pub(crate) const PAGE_BYTES: usize = 4096;
+/// The words of a shared page, 64 bits each, little-endian.
+pub(crate) const PAGE_WORDS: usize = PAGE_BYTES / 8;
 
 /// A held lock; dropping it releases it.
 pub(crate) trait Lock: fmt::Debug + Send + Sync {}
@@ -180,6 +201,10 @@ impl Dir {
 
     pub(crate) fn is_locked(&self, name: &str) -> Result<bool> {
         self.on("look at the lock on", name, self.storage.is_locked(name))
+    }
+
+    pub(crate) fn shared_page(&self, name: &str, access: Access) -> Result<Arc<dyn SharedPage>> {
+        self.on("share the page", name, self.storage.shared_page(name, access))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

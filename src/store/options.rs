@@ -107,8 +107,12 @@ impl StoreOptions {
         self.open_in(Dir::new(Arc::new(Disk::new(path.as_ref().into()))))
     }
 
-    /// Opens the store in a directory for reading. Takes no lock and changes nothing; works beside
-    /// a running writer, and shows what that has made durable by then.
+    /// Opens the store in a directory for reading. Takes no lock and changes nothing.
+    ///
+    /// Works beside a running writer, and follows it: each call sees what has become visible there
+    /// by then and was written, and [subscriptions](Store::subscribe) go on with it within
+    /// milliseconds. It lives on when the writer ends by any cause, and when another one begins.
+    /// Where the store's file `head` is missing or damaged it shows the moment of its opening.
     ///
     /// A store whose log is damaged opens too: reads show what is good in front of the damage and
     /// then give the error, and look-ups that find nothing there give it as well.
@@ -145,7 +149,7 @@ impl StoreOptions {
 
     pub(crate) fn open_read_only_in(self, dir: &Dir) -> Result<Store> {
         self.settings.check()?;
-        let opened = open::open_read_only(dir, &self.settings, false)?;
+        let opened = open::follow(dir, &self.settings)?;
         Ok(Store::assemble(dir.clone(), opened, &self.settings))
     }
 }

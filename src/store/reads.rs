@@ -38,7 +38,7 @@ impl Store {
     /// [`Error::Io`]: crate::Error::Io
     pub fn event(&self, position: Position) -> Result<Option<Event>> {
         let catalog = self.readable()?;
-        if position == Position::START || position > catalog.watermark.visible() {
+        if position == Position::START || position > catalog.pin()? {
             return catalog.nothing();
         }
         catalog.event(position).map(Some)
@@ -55,7 +55,7 @@ impl Store {
     /// [`Error::Io`]: crate::Error::Io
     pub fn event_by_id(&self, id: impl Into<EventId>) -> Result<Option<Event>> {
         let catalog = self.readable()?;
-        let upto = catalog.watermark.visible();
+        let upto = catalog.pin()?;
         match catalog.event_by_id(id.into(), Position::START, upto, &mut None)? {
             Some(event) => Ok(Some(event)),
             None => catalog.nothing(),

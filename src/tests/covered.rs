@@ -14,7 +14,7 @@ use crate::storage::memory::{Call, CallKind};
 
 /// The calls of the storage: the traits' methods, and what the simulated disk counts them as.
 /// `None` are those that cannot fail and change nothing: they say something at once.
-const CALLS: [(&str, Option<CallKind>); 21] = [
+const CALLS: [(&str, Option<CallKind>); 22] = [
     ("root", None),
     ("create_dir", Some(CallKind::CreateDir)),
     ("list", Some(CallKind::List)),
@@ -25,6 +25,7 @@ const CALLS: [(&str, Option<CallKind>); 21] = [
     ("remove", Some(CallKind::Remove)),
     ("lock", Some(CallKind::Lock)),
     ("is_locked", Some(CallKind::Lock)),
+    ("shared_page", Some(CallKind::SharedPage)),
     ("now", None),
     ("fill_random", Some(CallKind::Random)),
     ("len", Some(CallKind::Len)),
@@ -39,9 +40,10 @@ const CALLS: [(&str, Option<CallKind>); 21] = [
 ];
 
 /// The kinds of files, as `format/files.rs` declares them.
-const FILES: [&str; 9] = [
+const FILES: [&str; 10] = [
     "STORE",
     "LOCK",
+    "HEAD",
     "TEMPORARY",
     "DIRECTORY",
     "VALUES",
@@ -188,6 +190,7 @@ fn kind_of(name: &str) -> Option<&'static str> {
     Some(match entry {
         "STORE" => "STORE",
         "LOCK" => "LOCK",
+        "head" => "HEAD",
         _ if entry.ends_with(TEMPORARY) => "TEMPORARY",
         _ if parse_directory(entry).is_some() => "DIRECTORY",
         _ if parse_values(entry).is_some() => "VALUES",

@@ -12,7 +12,7 @@ use super::{scaled, seed, small};
 use crate::bytes::Region;
 use crate::position::Timestamp;
 use crate::storage::memory::{CallKind, Fault, Keep, MemoryDisk};
-use crate::storage::{Access, Dir, File, Lock, Storage};
+use crate::storage::{Access, Dir, File, Lock, SharedPage, Storage};
 use crate::sync::{Arc, Mutex};
 use crate::{Error, ExpectedVersion, Result, Store};
 
@@ -160,6 +160,10 @@ impl Storage for Liar {
 
     fn is_locked(&self, name: &str) -> io::Result<bool> {
         self.disk.is_locked(name)
+    }
+
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        self.disk.shared_page(name, access)
     }
 
     fn now(&self) -> Timestamp {

@@ -12,6 +12,7 @@ mod cursors;
 mod damage;
 mod explore;
 mod faults;
+mod follow;
 mod found;
 mod fuzz;
 mod history;

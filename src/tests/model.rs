@@ -228,10 +228,11 @@ impl World {
         assert_eq!(info.map_or(0, |info| info.version.0), version);
     }
 
-    /// What it shows is durable, and a beginning of what there is.
+    /// What it shows was written, and is a beginning of what there is.
     fn read_only(&self) {
         let reader = open_read_only(&self.disk, &self.options).unwrap();
-        assert!(reader.head() <= self.store.durable());
+        assert!(reader.head() <= self.store.head() && reader.head() >= self.store.durable());
+        assert_eq!(reader.durable(), self.store.durable());
         let events: Vec<_> = reader.read_all().into_iter().map(Result::unwrap).collect();
         assert_eq!(events.len() as u64, reader.head().0);
         for (event, recorded) in events.iter().zip(self.model.events()) {

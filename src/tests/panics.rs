@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::small;
 use crate::position::Timestamp;
 use crate::storage::memory::MemoryDisk;
-use crate::storage::{Access, Dir, File, Lock, Storage};
+use crate::storage::{Access, Dir, File, Lock, SharedPage, Storage};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::{Error, ExpectedVersion, NewEvent};
 
@@ -57,6 +57,10 @@ impl Storage for PanickingClock {
 
     fn is_locked(&self, name: &str) -> io::Result<bool> {
         self.disk.is_locked(name)
+    }
+
+    fn shared_page(&self, name: &str, access: Access) -> io::Result<Arc<dyn SharedPage>> {
+        self.disk.shared_page(name, access)
     }
 
     fn now(&self) -> Timestamp {

@@ -79,7 +79,11 @@ impl Core {
             // A retry may ask for more than the append that it repeats.
             return match (staged.wants_sync, staged.wants_write) {
                 (true, _) => self.sync().map(drop),
-                (false, true) => self.write_held(),
+                (false, true) => {
+                    self.write_held()?;
+                    self.tell_followers();
+                    Ok(())
+                }
                 (false, false) => Ok(()),
             };
         }
@@ -111,6 +115,7 @@ impl Core {
             self.catalog.watermark.make_durable(visible);
         }
         self.catalog.watermark.show(visible);
+        self.tell_followers();
         Ok(())
     }
 }

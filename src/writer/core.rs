@@ -2,6 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::log::head::HeadWriter;
 use crate::log::prepare::Prepared;
 use crate::log::tail::Tail;
 use crate::options::Settings;
@@ -50,14 +51,16 @@ pub(crate) struct Core {
     poison: Option<Arc<Error>>,
     /// Where the last index checkpoint of the active segment ends.
     pub(super) checkpoint_end: u32,
+    /// What tells followers in other processes.
+    head: HeadWriter,
 }
 
 impl Core {
-    pub(crate) fn new(parts: Parts) -> Self {
+    pub(crate) fn new(parts: Parts, head: HeadWriter) -> Self {
         let Parts { dir, store, settings, catalog, tail, prepared, last_time, marked_clean } =
             parts;
         let checkpoint_end = tail.progress().end;
-        Self {
+        let mut core = Self {
             dir,
             store,
             settings,
@@ -68,6 +71,20 @@ impl Core {
             marked_clean,
             poison: None,
             checkpoint_end,
+            head,
+        };
+        core.tell_followers();
+        core
+    }
+
+    /// Says to followers how far they may read. What is visible here and still held back is not
+    /// there for them before it is written.
+    pub(super) fn tell_followers(&mut self) {
+        let segment = self.tail.segment();
+        let visible = Position(self.next_position() - 1);
+        let watermark = &self.catalog.watermark;
+        if segment.written() == self.tail.progress().end && watermark.visible() >= visible {
+            self.head.say(segment, visible, watermark.durable());
         }
     }
 
@@ -76,6 +93,7 @@ impl Core {
         self.check_poison()?;
         self.write_held()?;
         self.sync_tail()?;
+        self.tell_followers();
         Ok(self.catalog.watermark.durable())
     }
 

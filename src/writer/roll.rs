@@ -130,6 +130,7 @@ impl Core {
         let synced = self.tail.sync();
         synced.map_err(|e| self.poisoned_by(e))?;
         self.catalog.watermark.make_durable(visible);
+        self.tell_followers();
         Ok(())
     }
 

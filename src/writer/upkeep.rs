@@ -41,6 +41,7 @@ impl Core {
         let written = self.tail.write();
         written.map_err(|e| self.poisoned_by(e))?;
         self.sync_tail()?;
+        self.tell_followers();
         self.freeze(0)
     }
 
@@ -53,6 +54,7 @@ impl Core {
     pub(crate) fn begin_sync(&mut self) -> Result<Option<PendingSync>> {
         self.check_poison()?;
         self.write_held()?;
+        self.tell_followers();
         if self.unsynced_bytes() == 0 {
             return Ok(None);
         }
@@ -72,6 +74,7 @@ impl Core {
             self.tail.note_durable(pending.end);
         }
         self.catalog.watermark.make_durable(pending.position);
+        self.tell_followers();
         Ok(())
     }
 

@@ -50,6 +50,8 @@ pub(crate) enum Command {
     Append(Append),
     /// Print events
     Cat(Cat),
+    /// Print events as they come, also from a writer in another process; never ends by itself
+    Tail(Tail),
     /// Say what it costs to find events, and by which means
     Explain(Filter),
     /// List streams with their number of events
@@ -172,6 +174,18 @@ pub(crate) struct Cat {
     #[arg(long)]
     pub(crate) backwards: bool,
     /// At most this many events
+    #[arg(long, value_name = "N")]
+    pub(crate) limit: Option<usize>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Tail {
+    #[command(flatten)]
+    pub(crate) filter: Filter,
+    /// Begin behind this position (exclusive); without it, behind what is there now
+    #[arg(long, value_name = "N")]
+    pub(crate) after: Option<u64>,
+    /// End after this many events
     #[arg(long, value_name = "N")]
     pub(crate) limit: Option<usize>,
 }

@@ -5,10 +5,11 @@ use std::fmt;
 use std::io;
 
 use super::content::{Content, mixed, parts};
+use super::page::MemoryPage;
 use super::script::{CallKind, Refusal};
 use super::{Choice, Chooser, Keep, Shared, Turn};
 use crate::bytes::Region;
-use crate::storage::File;
+use crate::storage::{File, PAGE_BYTES};
 use crate::sync::{Arc, Mutex};
 
 /// What a medium writes as a whole, or tears.
@@ -25,6 +26,9 @@ pub(super) struct Inode {
     medium: Option<Medium>,
     /// Sectors that no read gets through.
     broken: BTreeSet<usize>,
+    /// What is shared of it, once somebody asked for that. It stands over `visible` and is never
+    /// synced.
+    page: Option<Arc<MemoryPage>>,
 }
 
 /// What is durable, and what separates it from what is visible.
@@ -50,7 +54,35 @@ impl Inode {
     /// A file with this durable content.
     pub(super) fn new(content: Content, tracked: bool) -> Self {
         let medium = || Medium { content: content.clone(), ..Medium::default() };
-        Self { medium: tracked.then(medium), visible: content, broken: BTreeSet::new() }
+        Self { medium: tracked.then(medium), visible: content, broken: BTreeSet::new(), page: None }
+    }
+
+    /// The bytes that anybody sees, what is shared of them included.
+    pub(super) fn bytes(&self) -> Vec<u8> {
+        let mut bytes = self.visible.to_vec();
+        if let Some(page) = &self.page {
+            bytes.iter_mut().zip(page.bytes()).for_each(|(byte, shared)| *byte = shared);
+        }
+        bytes
+    }
+
+    /// What the end of every process leaves of it.
+    pub(super) fn killed(&self) -> Self {
+        let mut copy = self.clone();
+        if copy.page.take().is_some() {
+            copy.visible = Content::from(&*self.bytes());
+        }
+        copy
+    }
+
+    /// The page that it begins with, shared.
+    pub(super) fn shared_page(&mut self) -> io::Result<Arc<MemoryPage>> {
+        if self.visible.len() < PAGE_BYTES {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        let bytes = self.visible.to_vec();
+        let page = self.page.get_or_insert_with(|| Arc::new(MemoryPage::new(&bytes)));
+        Ok(Arc::clone(page))
     }
 
     pub(super) const fn visible(&self) -> &Content {
@@ -178,6 +210,9 @@ impl Inode {
     /// Changes a byte everywhere, also in what a later sync will write.
     pub(super) fn damage(&mut self, offset: usize, xor: u8) {
         self.visible.flip(offset, xor);
+        if let Some(page) = &self.page {
+            page.flip(offset, xor);
+        }
         if let Some(medium) = &mut self.medium {
             medium.content.flip(offset, xor);
             for write in &mut medium.unsynced {

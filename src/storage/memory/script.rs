@@ -39,6 +39,7 @@ pub(crate) enum CallKind {
     DropCache,
     Release,
     Map,
+    SharedPage,
 }
 
 /// What goes wrong with a call.

@@ -178,7 +178,7 @@ impl Tree {
             Node::Dir => Node::Dir,
             Node::File(inode) => {
                 let copy = copies.entry(Arc::as_ptr(inode).addr());
-                let copy = copy.or_insert_with(|| Arc::new(Mutex::new(inode.lock().clone())));
+                let copy = copy.or_insert_with(|| Arc::new(Mutex::new(inode.lock().killed())));
                 Node::File(Arc::clone(copy))
             }
         };

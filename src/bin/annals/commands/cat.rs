@@ -44,7 +44,7 @@ fn read(store: &Store, args: &Cat) -> Result<Box<dyn Iterator<Item = Result<Even
     Ok(Box::new(events.into_iter().filter(is_wanted)))
 }
 
-fn write(event: &Event, output: &mut Output) -> Result<(), Failure> {
+pub(super) fn write(event: &Event, output: &mut Output) -> Result<(), Failure> {
     if output.json() {
         let results = output.results();
         return write_event(event, &mut *results)

@@ -10,6 +10,7 @@ mod names;
 mod open;
 mod repair;
 mod streams;
+mod tail;
 mod verify;
 
 use annals::transfer;
@@ -33,6 +34,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         }
         Command::Append(append) => append::run(global, append, output),
         Command::Cat(cat) => cat::run(global, cat, output),
+        Command::Tail(tail) => tail::run(global, tail, output),
         Command::Explain(filter) => explain::run(global, filter, output),
         Command::Types => names::types(global, output),
         Command::Categories => names::categories(global, output),
