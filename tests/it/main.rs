@@ -14,6 +14,7 @@ mod collisions;
 mod conditions;
 mod damage;
 mod directories;
+mod groups;
 mod idempotency;
 mod lifecycle;
 mod limits;
