@@ -3,6 +3,8 @@
 //!
 //! `cargo run --example consumer_group`
 
+#![allow(clippy::print_stdout, reason = "an example shows what happens")]
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;

@@ -210,6 +210,9 @@ impl Drop for Delivery {
 impl std::fmt::Debug for Delivery {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let (event, attempt) = (&self.event, &self.attempt);
-        f.debug_struct("Delivery").field("event", event).field("attempt", attempt).finish()
+        f.debug_struct("Delivery")
+            .field("event", event)
+            .field("attempt", attempt)
+            .finish_non_exhaustive()
     }
 }
