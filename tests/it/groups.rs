@@ -292,11 +292,9 @@ fn consumers_that_wait_are_woken_by_whatever_concerns_them() {
             for _ in 0..waiters {
                 let (group, woken) = (&group, &woken);
                 scope.spawn(move || {
-                    while let Some(delivery) = group.consumer().next().unwrap() {
-                        woken.fetch_add(at(&delivery), Ordering::SeqCst);
-                        delivery.ack().unwrap();
-                        return;
-                    }
+                    let delivery = group.consumer().next().unwrap().unwrap();
+                    woken.fetch_add(at(&delivery), Ordering::SeqCst);
+                    delivery.ack().unwrap();
                 });
             }
             thread::sleep(Duration::from_millis(10));
