@@ -393,3 +393,21 @@ fn a_group_that_follows_everything_does_not_follow_itself() {
     let group = ConsumerGroup::builder(&store, "work").start().unwrap();
     assert_eq!(parked(&group), [1]);
 }
+
+/// The cursor stays before an event without an answer, so what is behind it is fetched again.
+#[test]
+fn what_was_discarded_does_not_come_again_though_the_cursor_is_before_it() {
+    let store = Store::in_memory().unwrap();
+    append(&store, "C-1", 1);
+    append(&store, "C-2", 2);
+    let group = builder(&store).start().unwrap();
+    let mut consumer = group.consumer();
+    let held = consumer.try_next().unwrap().unwrap();
+    consumer.try_next().unwrap().unwrap().park("broken").unwrap();
+    assert!(group.discard(Position(2), "given up").unwrap());
+    assert_eq!(group.info().position, Position(0));
+    group.close().unwrap();
+    drop(held);
+    let group = builder(&store).start().unwrap();
+    assert_eq!(drain(&group), [1]);
+}
