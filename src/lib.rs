@@ -64,6 +64,7 @@ mod error;
 mod event;
 mod format;
 mod index;
+pub mod kit;
 mod log;
 pub mod maintain;
 mod names;

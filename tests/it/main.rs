@@ -15,6 +15,7 @@ mod conditions;
 mod damage;
 mod directories;
 mod follow;
+mod groups;
 mod idempotency;
 mod lifecycle;
 mod limits;
