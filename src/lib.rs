@@ -36,6 +36,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
+//! | `async` | `Store::append_async`, `Batch::commit_async`, `Subscribe::start_stream`: for tasks of any executor |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
@@ -56,6 +57,8 @@ mod open;
 mod options;
 mod place;
 mod position;
+#[cfg(feature = "async")]
+mod promise;
 mod query;
 mod reader;
 mod search;
@@ -66,6 +69,8 @@ mod subscription;
 mod sync;
 mod upkeep;
 mod watermark;
+#[cfg(feature = "async")]
+mod worker;
 mod writer;
 
 pub use batch::Batch;
@@ -84,7 +89,11 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
+#[cfg(feature = "async")]
+pub use store::{AppendFuture, CommitFuture};
 pub use store::{Info, Store, StoreOptions, StreamInfo};
+#[cfg(feature = "async")]
+pub use subscription::{EventStream, SaveFuture};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
 
 #[cfg(feature = "testkit")]

@@ -22,6 +22,8 @@ mod reopen;
 mod subscribe;
 mod support;
 mod survey;
+#[cfg(feature = "async")]
+mod tasks;
 mod torture;
 mod verdict;
 mod verify;
