@@ -148,7 +148,7 @@ fn tasks_and_threads_append_together() {
             let store = &store;
             scope.spawn(move || {
                 for n in 0..EACH {
-                    store.append(format!("W-{writer}"), n, [numbered(n)]).unwrap();
+                    store.append(format!("W-{writer}"), annals::Version(n), [numbered(n)]).unwrap();
                 }
             });
         }
@@ -187,7 +187,12 @@ async fn write(store: Store) {
                 store.append_async(stream, ExpectedVersion::Any, [event])
             })
             .collect();
-        appends.for_each(|done| future::ready(drop(done.unwrap()))).await;
+        appends
+            .for_each(|done| {
+                done.unwrap();
+                future::ready(())
+            })
+            .await;
     }
     let mark = NewEvent::new("End", "").tag("mod:3").tag("all");
     store.append_async("C1-end", ExpectedVersion::Any, [mark]).await.unwrap();
