@@ -36,7 +36,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
-//! | `async` | `Store::append_async`, `Batch::commit_async`, `Subscribe::start_stream`: for tasks of any executor |
+//! | `async` | for tasks: `Store::append_async`, `Subscribe::start_stream` |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |

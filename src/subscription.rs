@@ -12,6 +12,8 @@ mod progress;
 #[cfg(feature = "async")]
 mod reader;
 #[cfg(feature = "async")]
+mod slot;
+#[cfg(feature = "async")]
 mod stream;
 
 use std::time::{Duration, Instant};

@@ -50,7 +50,10 @@ impl Store {
     /// use annals::{ExpectedVersion, NewEvent, Store};
     /// # futures::executor::block_on(async {
     /// let store = Store::in_memory()?;
-    /// let noted = |n: u8| store.append_async("Order-1", ExpectedVersion::Any, [NewEvent::new("Noted", [n])]);
+    /// let noted = |n: u8| {
+    ///     let event = NewEvent::new("Noted", [n]);
+    ///     store.append_async("Order-1", ExpectedVersion::Any, [event])
+    /// };
     /// let (first, second) = (noted(1), noted(2));
     /// assert_eq!((first.await?.position.0, second.await?.position.0), (1, 2));
     /// # Ok::<(), annals::Error>(())

@@ -58,6 +58,9 @@ struct Job {
     giver: Giver<Vec<Appended>>,
 }
 
+/// A future's other end, and what it is to be told.
+type Answered = (Giver<Vec<Appended>>, Result<Vec<Appended>>);
+
 /// An append that has queued. Dropped while it waits for room, it is not made.
 #[derive(Debug)]
 pub(super) struct Ticket {
@@ -200,7 +203,7 @@ impl Shared {
         &self,
         givers: &mut Vec<Giver<Vec<Appended>>>,
         requests: &mut Vec<Request>,
-        answered: &mut Vec<(Giver<Vec<Appended>>, Result<Vec<Appended>>)>,
+        answered: &mut Vec<Answered>,
     ) {
         if requests.is_empty() {
             return;

@@ -121,7 +121,8 @@ impl Subscribe {
     ///
     /// [`Error::InvalidName`](crate::Error::InvalidName) and
     /// [`Error::LimitExceeded`](crate::Error::LimitExceeded) for a filter that no event can have,
-    /// [`Error::Closed`](crate::Error::Closed); with a cursor as [`Store::own_cursor`](crate::Store::own_cursor).
+    /// [`Error::Closed`](crate::Error::Closed); with a cursor as
+    /// [`Store::own_cursor`](crate::Store::own_cursor).
     pub fn start(self) -> Result<Subscription> {
         let catalog = self.catalog?;
         self.query.check()?;

@@ -11,6 +11,7 @@ use std::time::Instant;
 
 use super::history::{History, Steps};
 use super::progress::{Pace, Progress};
+use super::slot::{End, Orders, Slot};
 use super::{Signal, Step, Subscription};
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
@@ -44,39 +45,6 @@ enum Work {
     Over,
 }
 
-/// What is between the two sides.
-struct Slot {
-    events: VecDeque<Event>,
-    /// Once the events are handed out, this is how far the stream has come.
-    reached: Position,
-    /// The last event that was handed out.
-    given: Position,
-    /// Everything up to here is processed: the consumer has asked for more.
-    processed: Position,
-    /// Events that were handed out and not saved, and since when.
-    unsaved: u64,
-    saved_at: Instant,
-    saves: Vec<(Position, Giver<()>)>,
-    /// What comes behind the events: an error, or nothing.
-    end: Option<Option<Error>>,
-    has_ended: bool,
-    task: Option<Waker>,
-    /// The consumer waits for a batch.
-    is_wanted: bool,
-    is_queued: bool,
-    is_stepping: bool,
-    is_dropped: bool,
-}
-
-/// What a step is to do.
-struct Orders {
-    saves: Vec<(Position, Giver<()>)>,
-    processed: Position,
-    unsaved: u64,
-    is_wanted: bool,
-    is_dropped: bool,
-}
-
 /// What a step has come to.
 #[derive(Default)]
 struct Batch {
@@ -97,32 +65,7 @@ enum Then {
     GoOn,
     /// Nothing more is visible.
     Wait,
-    End(Option<Error>),
-}
-
-impl Slot {
-    fn position(&self) -> Position {
-        if self.events.is_empty() { self.reached } else { self.given }
-    }
-
-    /// Whether the cursor is to be saved now that everything handed out is processed.
-    fn save_is_due(&self, pace: Pace) -> bool {
-        self.unsaved > 0
-            && (pace.events.is_some_and(|events| self.unsaved >= events)
-                || pace.time.is_some_and(|time| self.saved_at.elapsed() >= time))
-    }
-
-    fn take_orders(&mut self) -> Orders {
-        self.is_queued = false;
-        self.is_stepping = true;
-        Orders {
-            saves: std::mem::take(&mut self.saves),
-            processed: self.processed,
-            unsaved: self.unsaved,
-            is_wanted: self.is_wanted && self.end.is_none(),
-            is_dropped: self.is_dropped,
-        }
-    }
+    End(End),
 }
 
 impl Reader {
@@ -133,22 +76,7 @@ impl Reader {
         pace: Pace,
         start: Start,
     ) -> Self {
-        let slot = Slot {
-            events: VecDeque::new(),
-            reached: after,
-            given: after,
-            processed: after,
-            unsaved: 0,
-            saved_at: Instant::now(),
-            saves: Vec::new(),
-            end: None,
-            has_ended: false,
-            task: None,
-            is_wanted: false,
-            is_queued: false,
-            is_stepping: false,
-            is_dropped: false,
-        };
+        let slot = Slot::new(after);
         Self {
             catalog: Arc::clone(catalog),
             history: Arc::clone(history),
@@ -184,7 +112,7 @@ impl Reader {
             Poll::Ready(Some(Ok(event)))
         } else if let Some(end) = slot.end.take() {
             slot.has_ended = true;
-            Poll::Ready(end.map(Err))
+            Poll::Ready(end.err().map(Err))
         } else {
             remember(&mut slot.task, cx);
             has_work |= !std::mem::replace(&mut slot.is_wanted, true);
@@ -263,7 +191,7 @@ impl Reader {
     fn finish(&self, why: Error) {
         let mut slot = self.slot.lock();
         slot.is_wanted = false;
-        slot.end.get_or_insert(Some(why));
+        slot.end.get_or_insert(Err(why));
         let task = slot.task.take();
         drop(slot);
         if let Some(task) = task {
@@ -280,11 +208,11 @@ impl Reader {
             Ok(None) => {
                 let ended = || Err(Error::InvalidOptions { why: "the stream has ended".into() });
                 answers.extend(orders.saves.drain(..).map(|(_, giver)| (giver, ended())));
-                return Batch { then: Then::End(None), ..Batch::default() };
+                return Batch { then: Then::End(Ok(())), ..Batch::default() };
             }
             Err(e) => {
                 answers.extend(orders.saves.drain(..).map(|(_, giver)| (giver, Err(e.clone()))));
-                return Batch { then: Then::End(Some(e)), ..Batch::default() };
+                return Batch { then: Then::End(Err(e)), ..Batch::default() };
             }
         };
         let mut batch = Batch::default();
@@ -307,7 +235,7 @@ impl Reader {
             match progress.save_if_due_or_idle(orders.processed) {
                 Ok(true) => batch.saved = orders.unsaved,
                 Ok(false) => {}
-                Err(e) => return Batch { then: Then::End(Some(e)), ..batch },
+                Err(e) => return Batch { then: Then::End(Err(e)), ..batch },
             }
         }
         if orders.is_wanted {
@@ -321,7 +249,6 @@ impl Reader {
     }
 
     /// The subscription, started if it was not. `None` where it is over.
-    #[expect(clippy::type_complexity, reason = "two borrowed halves of one variant")]
     fn started<'w>(
         &self,
         work: &'w mut Work,
@@ -360,8 +287,8 @@ impl Reader {
             slot.reached = reached;
         }
         let has_end = matches!(batch.then, Then::End(_));
-        if let Then::End(end) = &mut batch.then {
-            slot.end.get_or_insert(end.take());
+        if let Then::End(end) = &batch.then {
+            slot.end.get_or_insert_with(|| end.clone());
         }
         if batch.events.is_empty() && !has_end {
             if is_wanted {
@@ -406,8 +333,8 @@ impl Batch {
                 Ok(Step::Signal(_)) => {}
                 Ok(Step::Passed) => break Then::GoOn,
                 Ok(Step::Idle) => break Then::Wait,
-                Ok(Step::Stopped) => break Then::End(None),
-                Err(e) => break Then::End(Some(e)),
+                Ok(Step::Stopped) => break Then::End(Ok(())),
+                Err(e) => break Then::End(Err(e)),
             }
         };
         self.reached = Some(subscription.position);
