@@ -6,6 +6,8 @@ use crate::new_event::NewEvent;
 use crate::options::Durability;
 use crate::position::{ExpectedVersion, Position};
 use crate::query::Query;
+#[cfg(feature = "async")]
+use crate::store::CommitFuture;
 use crate::store::Store;
 use crate::writer::{Condition, Part};
 
@@ -140,6 +142,28 @@ impl Batch {
     /// events; as [`Store::save_cursor`](Store::save_cursor) where it saves one (an owner is no
     /// obstacle).
     pub fn commit(self) -> Result<Vec<Appended>> {
-        self.store.commit_saving(self.parts, self.conditions, self.durability, &self.saves)
+        self.store.commit(self.parts, self.conditions, self.durability, &self.saves)
+    }
+
+    /// Commits the batch from a task: [`commit`](Self::commit), as
+    /// [`Store::append_async`](Store::append_async) is `append` (feature `async`).
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// # futures::executor::block_on(async {
+    /// let store = Store::in_memory()?;
+    /// let done = store
+    ///     .batch()
+    ///     .append("Account-a", ExpectedVersion::NoStream, [NewEvent::new("Opened", "")])
+    ///     .append("Account-b", ExpectedVersion::NoStream, [NewEvent::new("Opened", "")])
+    ///     .commit_async()
+    ///     .await?;
+    /// assert_eq!(done.len(), 2);
+    /// # Ok::<(), annals::Error>(())
+    /// # }).unwrap();
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn commit_async(self) -> CommitFuture {
+        self.store.commit_later(self.parts, self.conditions, self.durability, self.saves)
     }
 }

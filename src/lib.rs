@@ -52,6 +52,7 @@
 //! | feature | gives |
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
+//! | `async` | for tasks: `Store::append_async`, `Subscribe::start_stream` |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
@@ -73,6 +74,8 @@ mod open;
 mod options;
 mod place;
 mod position;
+#[cfg(feature = "async")]
+mod promise;
 mod query;
 mod reader;
 mod search;
@@ -83,6 +86,8 @@ mod subscription;
 mod sync;
 mod upkeep;
 mod watermark;
+#[cfg(feature = "async")]
+mod worker;
 mod writer;
 
 pub use batch::Batch;
@@ -101,7 +106,11 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
+#[cfg(feature = "async")]
+pub use store::{AppendFuture, CommitFuture};
 pub use store::{Info, Store, StoreOptions, StreamInfo, View};
+#[cfg(feature = "async")]
+pub use subscription::{EventStream, SaveFuture};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
 
 #[cfg(feature = "testkit")]

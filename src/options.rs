@@ -98,6 +98,9 @@ pub(crate) struct Settings {
     pub(crate) upkeep_thread: bool,
     /// How many bits of a stream's hash are kept: 64, or fewer in tests that force collisions.
     pub(crate) hash_bits: u32,
+    /// So many bytes of appends of tasks are taken before they are committed.
+    #[cfg(feature = "async")]
+    pub(crate) pending_bytes: u64,
 }
 
 impl Default for Settings {
@@ -112,6 +115,8 @@ impl Default for Settings {
             create: true,
             upkeep_thread: true,
             hash_bits: 64,
+            #[cfg(feature = "async")]
+            pending_bytes: 8 << 20,
         }
     }
 }

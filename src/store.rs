@@ -1,16 +1,26 @@
 //! Layer 6: the store as its users see it. A thin facade: every room behind it does its own work.
 
+#[cfg(feature = "async")]
+mod appends;
+#[cfg(feature = "async")]
+mod commits;
 mod cursors;
 mod info;
 mod options;
 mod reads;
 mod transact;
+mod writing;
 
 use std::path::Path;
 
+#[cfg(feature = "async")]
+pub use appends::{AppendFuture, CommitFuture};
+#[cfg(feature = "async")]
+use commits::Commits;
 pub use info::{Info, StreamInfo};
 pub use options::StoreOptions;
 pub use transact::View;
+use writing::Writing;
 
 use crate::batch::Batch;
 use crate::catalog::Catalog;
@@ -20,13 +30,15 @@ use crate::event::Appended;
 use crate::format::store::StoreHeader;
 use crate::maintain::verify::Verify;
 use crate::new_event::NewEvent;
-use crate::open::{Locks, Opened, RecoveryReport};
-use crate::options::{Durability, Limits, Settings};
+use crate::open::{Opened, RecoveryReport};
+use crate::options::{Durability, Settings};
 use crate::position::{ExpectedVersion, Position};
 use crate::storage::Dir;
+#[cfg(feature = "async")]
+use crate::subscription::History;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
-use crate::writer::{Condition, Part, Request, Writer, reentry};
+use crate::writer::{Condition, Part, Writer, reentry};
 
 /// An event store: one directory, one writing process.
 ///
@@ -57,18 +69,16 @@ struct Inner {
     header: StoreHeader,
     catalog: Arc<Catalog>,
     report: RecoveryReport,
-    limits: Limits,
     is_closed: AtomicBool,
     cursors: Arc<Cursors>,
     /// Missing where the store was opened for reading only.
-    writing: Option<Writing>,
-}
-
-#[derive(Debug)]
-struct Writing {
-    writer: Arc<Writer>,
-    upkeep: Upkeep,
-    locks: Mutex<Option<Locks>>,
+    writing: Option<Arc<Writing>>,
+    /// The same, for appends of tasks.
+    #[cfg(feature = "async")]
+    commits: Option<Commits>,
+    /// The reads of subscriptions of tasks.
+    #[cfg(feature = "async")]
+    history: Arc<History>,
 }
 
 impl Store {
@@ -128,7 +138,7 @@ impl Store {
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        let done = self.commit(vec![part], Vec::new(), None)?;
+        let done = self.commit(vec![part], Vec::new(), None, &[])?;
         done.last().copied().ok_or(Error::EmptyAppend)
     }
 
@@ -253,44 +263,47 @@ impl Store {
         parts: Vec<Part>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
+        saves: &[(String, Position)],
     ) -> Result<Vec<Appended>> {
         let writing = self.writing()?;
-        let limits = &self.inner.limits;
-        let mut request = Request::prepare(parts, conditions, durability, limits)?;
-        if writing.writer.is_closed() {
-            return Err(Error::Closed);
-        }
-        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
-        let answer = writing.writer.submit(request);
-        writing.upkeep.after_commit();
-        answer
+        writing.commit(writing.prepare(parts, conditions, durability)?, saves)
     }
 
     fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {
         let Opened { header, catalog, report, writer } = opened;
-        let writing = writer.map(|(core, locks)| {
-            let writer = Arc::new(Writer::new(core));
+        let (core, locks) = writer.unzip();
+        let writer = core.map(|core| Arc::new(Writer::new(core)));
+        let cursors = Arc::new(Cursors::new(&dir, &catalog, writer.as_ref()));
+        let writing = writer.map(|writer| {
             let upkeep = Upkeep::new(Arc::clone(&catalog), Arc::clone(&writer), settings);
             upkeep.after_commit();
-            Writing { writer, upkeep, locks: Mutex::new(Some(locks)) }
+            Arc::new(Writing {
+                catalog: Arc::clone(&catalog),
+                cursors: Arc::clone(&cursors),
+                limits: settings.limits,
+                writer,
+                upkeep,
+                locks: Mutex::new(locks),
+            })
         });
-        let writer = writing.as_ref().map(|writing| &writing.writer);
-        let cursors = Arc::new(Cursors::new(&dir, &catalog, writer));
         let inner = Inner {
             dir,
             cursors,
             header,
             catalog,
             report,
-            limits: settings.limits,
             is_closed: AtomicBool::new(false),
+            #[cfg(feature = "async")]
+            commits: writing.as_ref().map(|w| Commits::new(w, settings.pending_bytes)),
+            #[cfg(feature = "async")]
+            history: Arc::default(),
             writing,
         };
         Self { inner: Arc::new(inner) }
     }
 
     fn writing(&self) -> Result<&Writing> {
-        let writing = self.inner.writing.as_ref().ok_or(Error::ReadOnly)?;
+        let writing = self.inner.writing.as_deref().ok_or(Error::ReadOnly)?;
         reentry::check(&writing.writer)?;
         Ok(writing)
     }
@@ -309,6 +322,8 @@ impl Inner {
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
             self.catalog.watermark.end(Error::Closed);
+            #[cfg(feature = "async")]
+            self.history.end();
             return Ok(());
         };
         reentry::check(&writing.writer)?;
@@ -318,11 +333,22 @@ impl Inner {
         if !is_first {
             return Ok(());
         }
+        #[cfg(feature = "async")]
+        self.end_tasks();
         writing.upkeep.end();
         let ended = self.end(writing);
         // Last of all, and whatever happened: now another process may write.
         *writing.locks.lock() = None;
         ended
+    }
+
+    /// Ends the threads that work for tasks, and answers whoever waits for them.
+    #[cfg(feature = "async")]
+    fn end_tasks(&self) {
+        if let Some(commits) = &self.commits {
+            commits.end();
+        }
+        self.history.end();
     }
 
     /// Leaves the store in good order: everything durable, and its index saved.
@@ -357,9 +383,10 @@ impl Store {
     /// Commits requests as one group, as the leader of so many callers does, without the upkeep
     /// behind it. Requests that are refused before they would queue are answered at once.
     pub(crate) fn commit_group(&self, group: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
+        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
         let prepare = |parts| {
-            let mut request = Request::prepare(parts, Vec::new(), None, &self.inner.limits)?;
-            request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
+            let mut request = writing.prepare(parts, Vec::new(), None)?;
+            writing.look_up(&mut request)?;
             Ok(request)
         };
         let mut answers: Vec<Option<Error>> = Vec::with_capacity(group.len());
@@ -373,7 +400,6 @@ impl Store {
                 Err(e) => answers.push(Some(e)),
             }
         }
-        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
         let mut committed = writing.writer.core().commit(&requests).into_iter();
         let answer = |early: Option<Error>| match early {
             Some(e) => Err(e),

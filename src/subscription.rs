@@ -6,7 +6,15 @@
 //! the same reads of the same log.
 
 mod begin;
+#[cfg(feature = "async")]
+mod history;
 mod progress;
+#[cfg(feature = "async")]
+mod reader;
+#[cfg(feature = "async")]
+mod slot;
+#[cfg(feature = "async")]
+mod stream;
 
 use std::time::{Duration, Instant};
 
@@ -19,7 +27,11 @@ use crate::reader::{AllEvents, ReadAll};
 use crate::sync::{Arc, AtomicBool, Ordering};
 use crate::watermark::Woken;
 pub use begin::Subscribe;
+#[cfg(feature = "async")]
+pub(crate) use history::History;
 use progress::Progress;
+#[cfg(feature = "async")]
+pub use stream::{EventStream, SaveFuture};
 
 /// A read goes so many positions at a time, so that a search for rare events can be stopped and
 /// says how far it has come.
@@ -100,6 +112,8 @@ impl StopHandle {
 /// What one attempt to go on came to.
 enum Step {
     Signal(Signal),
+    /// It has come further, without an event.
+    Passed,
     /// All that is visible has been seen.
     Idle,
     Stopped,
@@ -226,6 +240,7 @@ impl Subscription {
         loop {
             match self.step()? {
                 Step::Signal(signal) => return Ok(Some(signal)),
+                Step::Passed => continue,
                 Step::Stopped => {
                     self.has_ended = true;
                     return Ok(None);
@@ -252,7 +267,7 @@ impl Subscription {
         }
     }
 
-    /// Goes on as far as it goes without waiting.
+    /// Goes on without waiting, as far as an event or one read goes.
     fn step(&mut self) -> Result<Step> {
         loop {
             if self.stopped.load(Ordering::SeqCst) {
@@ -275,6 +290,7 @@ impl Subscription {
                     None => {
                         self.position = self.position.max(upto);
                         self.reading = None;
+                        return Ok(Step::Passed);
                     }
                 }
             }

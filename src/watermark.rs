@@ -7,6 +7,8 @@
 //! whether anybody is registered. Both sides use sequentially consistent operations, so one of them
 //! sees the other, and no wake-up is lost. Where nobody waits, moving costs one load.
 
+#[cfg(feature = "async")]
+use std::task::Waker;
 use std::time::Instant;
 
 use crate::error::Error;
@@ -24,6 +26,10 @@ pub(crate) struct Watermark {
     ended: Mutex<Option<Error>>,
     moved: Condvar,
     closed: AtomicBool,
+    /// What wakes those that wait without a thread, each under its own number. They count as
+    /// waiting, and only while this is held does one come or go.
+    #[cfg(feature = "async")]
+    wakers: Mutex<Vec<(u64, Waker)>>,
 }
 
 /// What a wait ended with.
@@ -93,6 +99,58 @@ impl Watermark {
             // Whoever has looked and not yet fallen asleep holds the lock.
             drop(self.ended.lock());
             self.moved.notify_all();
+            #[cfg(feature = "async")]
+            self.wake_registered();
+        }
+    }
+
+    /// Registers a waker under a number, in the place of another under it: called once, when
+    /// something behind the position may be visible, or whoever waits was called off, or at the
+    /// end. Where one of these is so already, it is not registered, and this says which.
+    ///
+    /// It can be called while the writer is held, so it may only take note.
+    #[cfg(feature = "async")]
+    pub(crate) fn register(
+        &self,
+        number: u64,
+        waker: Waker,
+        position: Position,
+        is_off: &dyn Fn() -> bool,
+    ) -> Option<Woken> {
+        self.unregister(number);
+        let mut wakers = self.wakers.lock();
+        wakers.push((number, waker));
+        self.waiting.fetch_add(1, Ordering::SeqCst);
+        drop(wakers);
+        let woken = if self.visible.load(Ordering::SeqCst) > position.0 || is_off() {
+            Woken::Moved
+        } else {
+            Woken::Ended(self.ended.lock().clone()?)
+        };
+        self.unregister(number);
+        Some(woken)
+    }
+
+    /// Takes a waker back, if it is registered.
+    #[cfg(feature = "async")]
+    pub(crate) fn unregister(&self, number: u64) {
+        let mut wakers = self.wakers.lock();
+        if let Some(at) = wakers.iter().position(|(known, _)| *known == number) {
+            let removed = wakers.swap_remove(at);
+            self.waiting.fetch_sub(1, Ordering::SeqCst);
+            drop(wakers);
+            drop(removed);
+        }
+    }
+
+    #[cfg(feature = "async")]
+    fn wake_registered(&self) {
+        let mut wakers = self.wakers.lock();
+        let woken = std::mem::take(&mut *wakers);
+        self.waiting.fetch_sub(woken.len() as u64, Ordering::SeqCst);
+        drop(wakers);
+        for (_, waker) in woken {
+            waker.wake();
         }
     }
 

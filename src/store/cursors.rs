@@ -4,11 +4,8 @@ use std::time::Duration;
 
 use super::Store;
 use crate::cursor::{CursorInfo, OwnedCursor};
-use crate::error::{Error, Result};
-use crate::event::Appended;
-use crate::options::Durability;
+use crate::error::Result;
 use crate::position::Position;
-use crate::writer::{Condition, Part, Request};
 
 /// Named cursors. Each is a position up to which a consumer has processed everything, with the id
 /// of the event there. They are kept by the store, beside the log.
@@ -190,41 +187,5 @@ impl Store {
         timeout: Duration,
     ) -> Result<bool> {
         self.inner.cursors.wait_for(cursor.as_ref(), position, timeout)
-    }
-}
-
-impl Store {
-    /// As [`Store::commit`], and saves cursors with the events.
-    pub(crate) fn commit_saving(
-        &self,
-        parts: Vec<Part>,
-        conditions: Vec<Condition>,
-        durability: Option<Durability>,
-        saves: &[(String, Position)],
-    ) -> Result<Vec<Appended>> {
-        if saves.is_empty() {
-            return self.commit(parts, conditions, durability);
-        }
-        let writing = self.writing()?;
-        let limits = &self.inner.limits;
-        let mut request = Request::prepare(parts, conditions, durability, limits)?;
-        if writing.writer.is_closed() {
-            return Err(Error::Closed);
-        }
-        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
-        let cursors = &self.inner.cursors;
-        let (_held, changes) = cursors.in_batch(saves, || request.is_stored())?;
-        let changes = changes.unwrap_or_default();
-        request.add_state(changes.clone(), &self.inner.limits)?;
-        let done = writing.writer.submit(request);
-        writing.upkeep.after_commit();
-        let done = done?;
-        if done.iter().all(|done| done.deduplicated) && !changes.is_empty() {
-            // The events were there already, so what was to be saved with them went nowhere.
-            let upto = saves.iter().map(|(_, position)| *position).max().unwrap_or_default();
-            cursors.write(changes, upto)?;
-        }
-        cursors.have_moved();
-        Ok(done)
     }
 }

@@ -77,6 +77,20 @@ impl StoreOptions {
         self
     }
 
+    /// How many bytes of [`append_async`](Store::append_async) are taken before they are committed:
+    /// 8 MiB unless given. Behind that, appends wait for room, in order, and one that is dropped
+    /// while it waits is not made. One that is larger than this has to wait until it is alone.
+    ///
+    /// ```
+    /// let store = annals::Store::options().pending_bytes(1 << 20).in_memory()?;
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    #[cfg(feature = "async")]
+    pub fn pending_bytes(mut self, bytes: u64) -> Self {
+        self.settings.pending_bytes = bytes;
+        self
+    }
+
     /// Keeps only so many bits of the hashes of names and ids, to provoke collisions in tests.
     #[doc(hidden)]
     pub fn hash_bits(mut self, bits: u32) -> Self {

@@ -85,7 +85,10 @@ impl Store {
 
     /// Begins a subscription: history, then live. See [`Subscription`](crate::Subscription).
     pub fn subscribe(&self) -> Subscribe {
-        Subscribe::new(self.readable(), Arc::clone(&self.inner.cursors))
+        let subscribe = Subscribe::new(self.readable(), Arc::clone(&self.inner.cursors));
+        #[cfg(feature = "async")]
+        let subscribe = subscribe.reading_in(&self.inner.history);
+        subscribe
     }
 
     /// Lists the streams. See [`Streams`].

@@ -9,7 +9,7 @@ use crate::position::Position;
 use crate::query::Query;
 use crate::reader::{ReadAll, ReadStream};
 use crate::store::StreamInfo;
-use crate::writer::{Request, reentry};
+use crate::writer::reentry;
 
 /// What a decision inside the write sees: everything that is committed, and nothing that could
 /// come between it and its own write. Made by [`Store::transact`].
@@ -124,8 +124,8 @@ impl Store {
         if parts.iter().all(|part| part.events.is_empty()) {
             return Ok(Vec::new());
         }
-        let mut request = Request::prepare(parts, conditions, durability, &self.inner.limits)?;
-        request.look_up(&self.inner.catalog).map_err(Error::not_written)?;
+        let mut request = writing.prepare(parts, conditions, durability)?;
+        writing.look_up(&mut request)?;
         let answer = writing.writer.commit_held(&mut core, request);
         drop(core);
         writing.upkeep.after_commit();

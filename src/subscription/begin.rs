@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::Subscription;
+#[cfg(feature = "async")]
+use super::history::History;
 use super::progress::{Pace, Progress};
+#[cfg(feature = "async")]
+use super::stream::EventStream;
 use crate::catalog::Catalog;
 use crate::cursor::{Cursors, OwnedCursor};
 use crate::error::Result;
@@ -23,6 +27,8 @@ pub struct Subscribe {
     cursors: Arc<Cursors>,
     cursor: Option<String>,
     pace: Pace,
+    #[cfg(feature = "async")]
+    history: Option<Arc<History>>,
 }
 
 /// So many events unseen make a subscription that was caught up fall behind, unless said otherwise.
@@ -38,7 +44,15 @@ impl Subscribe {
             cursors,
             cursor: None,
             pace: Pace::default(),
+            #[cfg(feature = "async")]
+            history: None,
         }
+    }
+
+    #[cfg(feature = "async")]
+    pub(crate) fn reading_in(mut self, history: &Arc<History>) -> Self {
+        self.history = Some(Arc::clone(history));
+        self
     }
 
     filters!();
@@ -122,5 +136,37 @@ impl Subscribe {
             progress = Some(Progress::new(cursor, self.pace, saved));
         }
         Ok(Subscription::new(catalog, self.query, position, self.behind_by, progress))
+    }
+
+    /// Starts the subscription as a stream for a task, which no executor's thread waits for
+    /// (feature `async`). With a cursor, that is read when the stream is first polled, and where it
+    /// cannot be owned, the stream gives one error.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// use futures::StreamExt;
+    /// # futures::executor::block_on(async {
+    /// let store = Store::in_memory()?;
+    /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("Placed", "")])?;
+    /// let mut orders = store.subscribe().category("Order").cursor("billing").start_stream()?;
+    /// let event = orders.next().await.unwrap()?;
+    /// // Process the event, then:
+    /// orders.save().await?;
+    /// assert_eq!(store.cursor("billing")?.unwrap().position, event.position());
+    /// # Ok::<(), annals::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`start`](Self::start) without a cursor.
+    #[cfg(feature = "async")]
+    pub fn start_stream(self) -> Result<EventStream> {
+        let catalog = Arc::clone(self.catalog.as_ref().map_err(Clone::clone)?);
+        self.query.check()?;
+        let history = self.history.clone().ok_or(crate::error::Error::Closed)?;
+        let (after, pace) = (self.after.max(self.query.excluded()), self.pace);
+        let start = Box::new(move || self.start());
+        Ok(EventStream::new(&catalog, &history, after, pace, start))
     }
 }

@@ -49,6 +49,27 @@ impl Progress {
         self.delivered_at = Instant::now();
     }
 
+    /// Takes note of how many events were delivered since it was saved.
+    #[cfg(feature = "async")]
+    pub(super) fn note(&mut self, delivered: u64) {
+        if delivered > self.delivered {
+            self.delivered = delivered;
+            self.delivered_at = Instant::now();
+        }
+    }
+
+    /// Saves if it is time to, or if nothing was delivered for a while. `true` where it has.
+    #[cfg(feature = "async")]
+    pub(super) fn save_if_due_or_idle(&mut self, position: Position) -> Result<bool> {
+        let before = self.saved;
+        if self.idle_until(position).is_some_and(|idle| idle <= Instant::now()) {
+            self.save(position)?;
+        } else {
+            self.save_if_due(position)?;
+        }
+        Ok(self.saved > before)
+    }
+
     /// Saves: everything up to a position was processed.
     pub(super) fn save(&mut self, position: Position) -> Result<()> {
         if position > self.saved {

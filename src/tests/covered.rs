@@ -65,7 +65,7 @@ const HARNESSES: [(&str, &str); 7] = [
 ];
 
 /// The files with public operations.
-const FACADE: [(&str, &str); 12] = [
+const FACADE: [(&str, &str); 14] = [
     ("store", include_str!("../store.rs")),
     ("reads", include_str!("../store/reads.rs")),
     ("options", include_str!("../store/options.rs")),
@@ -78,10 +78,12 @@ const FACADE: [(&str, &str); 12] = [
     ("transact", include_str!("../store/transact.rs")),
     ("cursors", include_str!("../store/cursors.rs")),
     ("owned", include_str!("../cursor/owned.rs")),
+    ("appends", include_str!("../store/appends.rs")),
+    ("events", include_str!("../subscription/stream.rs")),
 ];
 
 /// Every public operation, with the harness that uses it, or the reason why none does.
-const OPERATIONS: [(&str, &str, Result<&str, &str>); 88] = [
+const OPERATIONS: [(&str, &str, Result<&str, &str>); 96] = [
     ("store", "open", Err("the options' `open` on the directory of the system")),
     ("store", "open_read_only", Err("the options' `open_read_only` on such a directory")),
     ("store", "in_memory", Err("a disk that does not break; `it` uses it everywhere")),
@@ -174,6 +176,14 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 88] = [
     ("owned", "name", Ok("cursors")),
     ("owned", "position", Ok("cursors")),
     ("owned", "save", Ok("cursors")),
+    ("options", "pending_bytes", Err("bounds a queue in memory: `it/tasks`")),
+    ("batch", "commit_async", Err("`commit` on another thread: `it/tasks`")),
+    ("subscribe", "start_stream", Err("reads as `start`, on another thread: `it/tasks`")),
+    ("appends", "append_async", Err("`append` on another thread: `it/tasks`")),
+    ("events", "save", Err("saves a cursor, which `cursors` does: `it/tasks`")),
+    ("events", "position", Err("writes nothing and reads nothing: `it/tasks`")),
+    ("events", "lag", Err("writes nothing and reads nothing: `it/tasks`")),
+    ("events", "stop_handle", Err("writes nothing and reads nothing: `it/tasks`")),
 ];
 
 /// The names behind `start` and before `(` in a text, tests and what only they see left out.

@@ -125,6 +125,38 @@ impl<C: Commits> Writer<C> {
         }
     }
 
+    /// Commits requests of one thread, each as that of a caller of its own, and answers them in
+    /// order.
+    ///
+    /// It waits on one seat at a time, and may do so: turns are given in the order of the queue, so
+    /// whoever of these is made the leader is the first that has no answer yet.
+    #[cfg(feature = "async")]
+    pub(crate) fn submit_all(&self, requests: Vec<C::Request>) -> Vec<C::Answer> {
+        let mut requests = requests.into_iter();
+        let mut queue = self.queue.lock();
+        if queue.is_closed {
+            return requests.map(|_| C::closed()).collect();
+        }
+        // Who finds nobody leading finds nobody waiting either.
+        let first = if queue.is_led { None } else { requests.next() };
+        queue.is_led |= first.is_some();
+        let seats: Vec<Arc<Seat<C>>> = requests
+            .map(|request| {
+                let seat = Arc::new(Seat::new());
+                queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
+                seat
+            })
+            .collect();
+        drop(queue);
+        let mut answers = Vec::with_capacity(seats.len() + 1);
+        answers.extend(first.map(|request| self.lead(request)));
+        answers.extend(seats.iter().map(|seat| match seat.wait() {
+            Turn::Done(answer) => answer,
+            Turn::Lead(request) => self.lead(*request),
+        }));
+        answers
+    }
+
     /// Takes no more requests, and waits until those that were taken are answered. `false` where
     /// that was done before.
     pub(crate) fn close(&self) -> bool {

@@ -24,6 +24,8 @@ mod reopen;
 mod subscribe;
 mod support;
 mod survey;
+#[cfg(feature = "async")]
+mod tasks;
 mod torture;
 mod transact;
 mod verdict;

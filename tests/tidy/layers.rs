@@ -16,7 +16,7 @@ use Siblings::{Allowed, Forbidden};
 
 /// From the ground up; a file imports from lower rows and from its own module.
 const ROWS: &[(Siblings, &[&str])] = &[
-    (Allowed, &["error", "position", "names", "sync", "bytes"]),
+    (Allowed, &["error", "position", "names", "sync", "bytes", "promise", "worker"]),
     (Allowed, &["options", "event", "new_event", "query", "place"]),
     (Forbidden, &["format"]),
     (Forbidden, &["storage", "watermark"]),
