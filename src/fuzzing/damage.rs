@@ -134,7 +134,12 @@ pub(super) fn damaged(victim: &Victim, mut input: Input<'_>) {
         }
         Err(e) => {
             assert_refusal(&e);
-            assert!(disk.files() == files, "a refused opening changed a file");
+            // Made-up frames with right checksums may be met only when the index is saved.
+            let after = disk.files();
+            let changed = after.iter().find(|(name, bytes)| files.get(*name) != Some(*bytes));
+            let is_gone = files.keys().any(|name| !after.contains_key(name));
+            let is_as_it_was = changed.is_none() && !is_gone;
+            assert!(is_as_it_was || is_mended, "a refused opening changed {changed:?}: {e}");
             let is_log = matches!(victim, Victim::Segment | Victim::StoreFile);
             assert!(is_log || is_mended, "{name} is derived: {e}");
         }
