@@ -111,7 +111,10 @@ impl Data {
         };
         assert_eq!((&json!(imported.appended), imported.skipped), (&self.truth["events"], 0));
         // Before the last segment has an index file, and from memory.
-        self.compare_queries(&store, &Facts::of(&store));
+        let facts = Facts::of(&store);
+        self.compare_queries(&store, &facts);
+        // And as another process sees it, beside the writer.
+        self.compare_queries(&Store::open_read_only(path).unwrap(), &facts);
         store.close().unwrap();
         options().open(path).unwrap()
     }

@@ -25,6 +25,7 @@ mod order;
 mod panics;
 mod rebuilt;
 mod schedules;
+mod subscriptions;
 mod sweep;
 
 use std::env;
