@@ -63,6 +63,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn equal_texts_of_different_kinds_have_different_hashes() {
+        let hasher = Hasher::new(&[1; 16], 64);
+        let kinds = [Label::Tag("x"), Label::Correlation("x"), Label::Causation("x")];
+        let [tag, correlation, causation] = kinds.map(|label| hasher.label(label));
+        assert!(tag != correlation && correlation != causation && causation != tag);
+        // The byte of the kind, then the text, as the format says.
+        assert_eq!(tag, hasher.stream("\u{1}x"));
+    }
+
+    #[test]
     fn hashes_depend_on_the_key_and_can_be_shortened() {
         let (a, b) = (Hasher::new(&[1; 16], 64), Hasher::new(&[2; 16], 64));
         assert_ne!(a.stream("Order-1"), b.stream("Order-1"));
