@@ -235,7 +235,8 @@ impl Cursors {
         if position == Position::START {
             return Ok(false);
         }
-        if position > self.catalog.watermark.visible() {
+        // A follower looks for news behind its look at the cursor, which is never ahead of them.
+        if position > self.catalog.pin()? {
             return Ok(true);
         }
         let event = self.catalog.event(position)?;
@@ -246,8 +247,8 @@ impl Cursors {
     }
 
     fn info_of(&self, name: &str, saved: &SavedCursor) -> Result<CursorInfo> {
-        let visible = self.catalog.watermark.visible();
         let has_diverged = self.has_diverged(saved)?;
+        let visible = self.catalog.pin()?;
         Ok(CursorInfo {
             name: name.into(),
             position: Position(saved.position),
@@ -270,7 +271,7 @@ impl Cursors {
     }
 
     fn change_to(&self, name: &str, position: Position) -> Result<Change> {
-        let visible = self.catalog.watermark.visible();
+        let visible = self.catalog.pin()?;
         if position > visible {
             let name = name.into();
             return Err(Error::Cursor(CursorError::Ahead { name, position, visible }));

@@ -209,6 +209,28 @@ fn a_follower_sees_the_committed_prefix_and_answers_as_the_writer() {
     }
 }
 
+/// A cursor that the writer saves behind what the follower has looked at is of the same history.
+#[test]
+fn a_follower_sees_cursors_where_the_writer_saved_them() {
+    for durability in MODES {
+        let place = Place::new();
+        let writer = options(durability).open(place.path()).unwrap();
+        append(&writer, "A-1", 1);
+        writer.save_cursor("billing", Position(1)).unwrap();
+        let follower = Store::open_read_only(place.path()).unwrap();
+        for n in 2..6 {
+            let position = append(&writer, "A-1", n);
+            append(&writer, "B-1", n);
+            writer.save_cursor("billing", position).unwrap();
+            let cursor = follower.cursor("billing").unwrap().unwrap();
+            assert_eq!((cursor.position, cursor.has_diverged), (position, false));
+            assert_eq!(cursor.lag, Some(1), "{durability:?}");
+            let listed = follower.cursors().unwrap().next().unwrap().unwrap();
+            assert_eq!((listed.position, listed.lag), (position, Some(1)));
+        }
+    }
+}
+
 #[test]
 fn what_is_held_back_is_not_there_for_others_until_it_is_written() {
     let place = Place::new();
