@@ -318,6 +318,10 @@ impl Store {
 
 impl Inner {
     fn close(&self) -> Result<()> {
+        // First of all: a close that is refused has closed nothing.
+        if let Some(writing) = &self.writing {
+            reentry::check(&writing.writer)?;
+        }
         self.cursors.close();
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
@@ -326,7 +330,6 @@ impl Inner {
             self.history.end();
             return Ok(());
         };
-        reentry::check(&writing.writer)?;
         let is_first = writing.writer.close();
         self.is_closed.store(true, Ordering::Release);
         self.catalog.watermark.end(Error::Closed);

@@ -87,6 +87,9 @@ fn a_call_that_would_wait_for_itself_is_refused() {
     assert_eq!(done[0].position, Position(2));
     store.append("A-1", Version(2), [numbered(3)]).unwrap();
     assert_eq!(other.head(), Position(2));
+    // The refused close has closed nothing.
+    owned.save(Position(2)).unwrap();
+    assert!(store.wait_for("a", Position(2), Duration::ZERO).unwrap());
 }
 
 #[test]
