@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use super::save::{Covers, describe};
 use super::segment::Unit;
 use super::{Index, Slot, Tiers};
 use crate::format::directory::Slot as DirectorySlot;
 use crate::format::idruns::kept;
-use crate::format::sealed::{SealedFooter, Sections};
+use crate::format::sealed::SealedFooter;
 use crate::format::segment::Chain;
 use crate::place::LoggedEvent;
 use crate::position::Timestamp;
@@ -113,26 +114,16 @@ impl Index {
 
 /// A footer that says nothing but whose it is.
 fn nothing_but(ordinal: u32) -> SealedFooter {
-    SealedFooter {
-        store: [0; 16],
+    let covers = Covers {
         salt: [0; 16],
-        ordinal,
         generation: 0,
         base: 0,
-        events: 0,
         frames: 0,
         end: 0,
         last_crc: 0,
         chain: Chain::EMPTY,
         first_time: Timestamp::default(),
         last_time: Timestamp::default(),
-        terms: 0,
-        types: 0,
-        categories: 0,
-        ids: 0,
-        offset_width: 0,
-        type_width: 0,
-        category_width: 0,
-        sections: Sections::default(),
-    }
+    };
+    describe([0; 16], ordinal, &covers)
 }
