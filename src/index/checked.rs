@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::path::PathBuf;
 
 use crate::bytes::Region;
 use crate::error::{Error, Result};
@@ -15,14 +16,21 @@ use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// An open derived file. The trailer and the table of checksums have been verified.
 pub(crate) struct CheckedFile {
-    file: NamedFile,
-    region: Option<Arc<dyn Region>>,
+    path: PathBuf,
+    source: Source,
     body: u64,
     pub(crate) clean: bool,
     footer: Range<u64>,
     table: Vec<u8>,
     /// A bit for each block that was verified through the map.
     verified: Box<[AtomicU64]>,
+}
+
+/// Where the bytes come from.
+enum Source {
+    /// A map outlives its file, which is not kept open.
+    Mapped(Arc<dyn Region>),
+    File(NamedFile),
 }
 
 impl CheckedFile {
@@ -53,13 +61,13 @@ impl CheckedFile {
         };
         let words = (table_len / 4).div_ceil(64);
         Ok(Some(Self {
-            region,
+            path: file.path().to_path_buf(),
+            source: region.map_or_else(|| Source::File(file), Source::Mapped),
             body: trailer.body,
             clean: trailer.clean,
             footer: trailer.footer..trailer.body,
             table,
             verified: (0..words).map(|_| AtomicU64::new(0)).collect(),
-            file,
         }))
     }
 
@@ -71,19 +79,22 @@ impl CheckedFile {
         let block = BLOCK_BYTES as u64;
         let (first, behind) = (range.start / block, range.end.div_ceil(block));
         let narrow = |n: u64| usize::try_from(n).unwrap_or(usize::MAX);
-        if let Some(region) = &self.region {
-            for index in first..behind {
-                self.verify_mapped(region.as_ref(), narrow(index))?;
+        let file = match &self.source {
+            Source::File(file) => file,
+            Source::Mapped(region) => {
+                for index in first..behind {
+                    self.verify_mapped(region.as_ref(), narrow(index))?;
+                }
+                let bytes = region.bytes(narrow(range.start)..narrow(range.end));
+                return bytes
+                    .map(Cow::Borrowed)
+                    .ok_or_else(|| self.corrupt(range.start, "data inside the map", "its end"));
             }
-            let bytes = region.bytes(narrow(range.start)..narrow(range.end));
-            return bytes
-                .map(Cow::Borrowed)
-                .ok_or_else(|| self.corrupt(range.start, "data inside the map", "its end"));
-        }
+        };
         let start = first * block;
         let len = narrow((behind * block).min(self.body).saturating_sub(start));
         let cut = || self.corrupt(range.start, "data inside the file", "its end");
-        let mut bytes = self.file.read_range(start, len)?.ok_or_else(cut)?;
+        let mut bytes = file.read_range(start, len)?.ok_or_else(cut)?;
         for (index, content) in (narrow(first)..).zip(bytes.chunks(BLOCK_BYTES)) {
             self.verify(index, content)?;
         }
@@ -109,7 +120,7 @@ impl CheckedFile {
 
     /// An error about a place in this file.
     pub(crate) fn corrupt(&self, offset: u64, expected: &str, found: &str) -> Error {
-        Error::corrupt(self.file.path(), offset, expected, found)
+        Error::corrupt(&self.path, offset, expected, found)
     }
 
     fn verify_mapped(&self, region: &dyn Region, index: usize) -> Result<()> {
@@ -140,7 +151,7 @@ impl CheckedFile {
 
 impl std::fmt::Debug for CheckedFile {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CheckedFile").field("path", &self.file.path()).finish_non_exhaustive()
+        f.debug_struct("CheckedFile").field("path", &self.path).finish_non_exhaustive()
     }
 }
 

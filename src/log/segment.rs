@@ -37,9 +37,10 @@ pub(crate) struct Segment {
 }
 
 /// Where the bytes come from, opened when they are first asked for.
-struct Source {
-    file: NamedFile,
-    region: Option<Arc<dyn Region>>,
+enum Source {
+    /// A map outlives its file, which is not kept open.
+    Mapped(Arc<dyn Region>),
+    File(NamedFile),
 }
 
 /// A whole frame of a segment, its head verified, in bytes that may reach beyond it.
@@ -123,7 +124,7 @@ impl Segment {
 
     /// Uses an already open file instead of opening it on first use.
     pub(crate) fn adopt(&self, file: NamedFile) -> Result<()> {
-        let source = self.source_of(file)?;
+        let source = self.source_of(&file)?;
         // Lost only against another thread that has just done the same.
         let _ = self.source.set(source);
         Ok(())
@@ -280,16 +281,14 @@ impl Segment {
             }
             return self.bytes_from(offset, fetch);
         }
-        let source = self.source()?;
         let (from, to) = (offset as usize, written as usize);
-        if let Some(region) = &source.region {
-            return Bytes::new(Arc::clone(region), from..to)
-                .ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"));
-        }
-        let len = fetch.min(to - from);
-        let read = source.file.read_range(u64::from(offset), len)?;
-        read.map(Bytes::from_vec)
-            .ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"))
+        let bytes = match self.source()? {
+            Source::Mapped(region) => Bytes::new(Arc::clone(region), from..to),
+            Source::File(file) => {
+                file.read_range(u64::from(offset), fetch.min(to - from))?.map(Bytes::from_vec)
+            }
+        };
+        bytes.ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"))
     }
 
     fn pending_from(&self, offset: u32) -> Option<Bytes> {
@@ -306,8 +305,8 @@ impl Segment {
             return Ok(source);
         }
         let file = self.dir.open(&self.file().path(), Access::Read)?;
-        let source = self.source_of(file)?;
-        self.check_begin(&source.file)?;
+        let source = self.source_of(&file)?;
+        self.check_begin(&file)?;
         Ok(self.source.get_or_init(|| source))
     }
 
@@ -327,7 +326,7 @@ impl Segment {
     }
 
     /// Checks that a file is this segment, and maps it.
-    fn source_of(&self, file: NamedFile) -> Result<Source> {
+    fn source_of(&self, file: &NamedFile) -> Result<Source> {
         let page = file.read_range(0, HEADER_BYTES as usize)?;
         let page = page.ok_or_else(|| self.corrupt(0, "a segment header", "a shorter file"))?;
         let header = SegmentHeader::decode(&page).map_err(|invalid| invalid.at(file.path(), 0))?;
@@ -343,10 +342,13 @@ impl Segment {
             ReadMode::Mmap => file.map(u64::from(header.len))?,
             ReadMode::Positional => None,
         };
-        if let Some(region) = &region {
-            remember_map(self.seed, region);
-        }
-        Ok(Source { file, region })
+        Ok(match region {
+            Some(region) => {
+                remember_map(self.seed, &region);
+                Source::Mapped(region)
+            }
+            None => Source::File(file.clone()),
+        })
     }
 }
 

@@ -43,3 +43,26 @@ fn everything_is_there_after_close_and_open_across_many_segments() {
     }
     assert!(store.info().unwrap().segments > 5);
 }
+
+/// Maps outlive their files: what was read through one keeps no file open.
+#[cfg(target_os = "linux")]
+#[test]
+fn segments_that_were_read_keep_no_file_open() {
+    let place = crate::support::Place::new();
+    let store = crate::support::small_segments().open(place.path()).unwrap();
+    crate::support::seal_segments(&store, 20);
+    store.close().unwrap();
+    let store = crate::support::small_segments().open(place.path()).unwrap();
+    assert!(store.info().unwrap().segments > 20);
+    for event in store.read_all() {
+        // By its stream too, so that its segment's index is read.
+        let event = event.unwrap();
+        assert!(store.read_stream(event.stream()).limit(1).into_iter().all(|event| event.is_ok()));
+    }
+    let open = std::fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let of_store = open
+        .filter_map(|file| std::fs::read_link(file.path()).ok())
+        .filter(|target| target.starts_with(place.path()))
+        .count();
+    assert!(of_store < 12, "{of_store} files are open");
+}
