@@ -83,6 +83,15 @@ enum State {
 }
 
 fn state(dir: &Dir) -> Result<State> {
+    match state_at_a_look(dir)? {
+        // A look is not of one moment: a writer may have created the store under it. Everything
+        // else is created behind the file, so it must be there at a second look.
+        State::Other(_) => state_at_a_look(dir),
+        state => Ok(state),
+    }
+}
+
+fn state_at_a_look(dir: &Dir) -> Result<State> {
     let names = match dir.list("") {
         Ok(names) => names,
         Err(e) if is_not_found(&e) => return Ok(State::Nothing),
