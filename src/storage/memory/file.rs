@@ -47,7 +47,7 @@ struct Medium {
 #[derive(Clone)]
 struct Write {
     offset: usize,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 impl Inode {
@@ -217,7 +217,8 @@ impl Inode {
             medium.content.flip(offset, xor);
             for write in &mut medium.unsynced {
                 let within = offset.checked_sub(write.offset);
-                if let Some(byte) = within.and_then(|within| write.bytes.get_mut(within)) {
+                let bytes = Arc::make_mut(&mut write.bytes);
+                if let Some(byte) = within.and_then(|within| bytes.get_mut(within)) {
                     *byte ^= xor;
                 }
             }
@@ -245,7 +246,7 @@ impl Medium {
 }
 
 impl Write {
-    const fn end(&self) -> usize {
+    fn end(&self) -> usize {
         self.offset + self.bytes.len()
     }
 

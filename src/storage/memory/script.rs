@@ -42,6 +42,33 @@ pub(crate) enum CallKind {
     SharedPage,
 }
 
+impl CallKind {
+    /// Whether such a call may change what is on the disk, or what a crash leaves of it.
+    pub(crate) const fn may_change(self) -> bool {
+        match self {
+            Self::List
+            | Self::Open
+            | Self::Random
+            | Self::Len
+            | Self::Read
+            | Self::ReadDirect
+            | Self::Map => false,
+            Self::CreateDir
+            | Self::SyncDir
+            | Self::Create
+            | Self::Rename
+            | Self::Remove
+            | Self::Lock
+            | Self::Write
+            | Self::Sync
+            | Self::Grow
+            | Self::DropCache
+            | Self::Release
+            | Self::SharedPage => true,
+        }
+    }
+}
+
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
