@@ -10,7 +10,7 @@ use super::history::{Act, Maker, Runner, filled};
 use super::oracle::{Model, check_disk};
 use super::{Random, scaled, seed, small};
 use crate::Durability;
-use crate::format::files::{LogFile, parse_directory};
+use crate::format::files::{LogFile, TEMPORARY, parse_directory};
 use crate::format::frame::BEGIN_BYTES;
 use crate::format::segment::HEADER_BYTES;
 use crate::storage::memory::MemoryDisk;
@@ -76,6 +76,20 @@ fn lengths(bytes: &[u8], sampled: usize) -> Vec<usize> {
     lengths.sort_unstable();
     lengths.dedup();
     lengths
+}
+
+/// The stores that the sweeps below damage, every file of them: closed, killed, and large enough to
+/// have merged files.
+fn bases() -> [(MemoryDisk, Model); 3] {
+    [filled(3, &small(), true), filled(3, &small(), false), filled(10, &small(), true)]
+}
+
+/// The names of what is damaged. A file that is missing is there under a temporary name, too.
+pub(super) fn names() -> Vec<String> {
+    let files = bases().into_iter().flat_map(|(disk, _)| disk.files().into_keys());
+    let mut names: Vec<String> = files.collect();
+    names.extend(aliases("STORE", "").into_iter().filter(|name| name.contains(TEMPORARY)));
+    names
 }
 
 #[test]
@@ -264,17 +278,7 @@ fn misplaced(sweep: &mut Sweep, name: &str) {
     let bytes = without.remove(name).unwrap();
     sweep.damaged(&without, allowed(name), &|| format!("{name} is missing"));
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let others = [
-        format!("{name}.tmp"),
-        format!("{name}.old"),
-        format!("log/0000000001.0.{extension}"),
-        format!("log/0000000003.0.{extension}"),
-        format!("log/0000000004.0.{extension}"),
-        format!("log/4294967295.0.{extension}"),
-        format!("log/0000000002.1.{extension}"),
-        format!("log/0000000003.7.{extension}"),
-    ];
-    for other in others.into_iter().filter(|other| other != name) {
+    for other in aliases(name, extension).into_iter().filter(|other| other != name) {
         for mut files in [sweep.base.clone(), without.clone()] {
             // A segment that takes the place of a good one may do harm, whatever it was.
             let harm = if files.contains_key(name) { allowed(&other) } else { allowed(name) };
@@ -284,6 +288,20 @@ fn misplaced(sweep: &mut Sweep, name: &str) {
             sweep.damaged(&files, harm, &|| format!("{name} is also, or only, {other}"));
         }
     }
+}
+
+/// Other names that a file may be found under.
+fn aliases(name: &str, extension: &str) -> [String; 8] {
+    [
+        format!("{name}{TEMPORARY}"),
+        format!("{name}.old"),
+        format!("log/0000000001.0.{extension}"),
+        format!("log/0000000003.0.{extension}"),
+        format!("log/0000000004.0.{extension}"),
+        format!("log/4294967295.0.{extension}"),
+        format!("log/0000000002.1.{extension}"),
+        format!("log/0000000003.7.{extension}"),
+    ]
 }
 
 /// A store that was killed.
@@ -374,9 +392,8 @@ fn just_begun() -> Vec<(&'static str, MemoryDisk, Model)> {
     };
     let one = |maker: &mut Maker| vec![Act::Append(maker.one(1, 90))];
     // Leaves hardly any room in a segment of its own.
-    let roll = |maker: &mut Maker| {
-        vec![Act::Append(maker.one(1, 61_000)), Act::Append(maker.one(1, 500))]
-    };
+    let roll =
+        |maker: &mut Maker| vec![Act::Append(maker.one(1, 61_000)), Act::Append(maker.one(1, 500))];
     let (cut, model) = filled(2, &small(), false);
     vec![
         begin("first", MemoryDisk::simulated(seed()), Model::default(), &one),
