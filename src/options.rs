@@ -80,7 +80,9 @@ impl Limits {
 /// Length of a store's first segment, and of the first behind an unclean end, in bytes.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// The shortest and longest length a segment can be told to grow to, in bytes.
-const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = (64 << 10)..=((4 << 30) - (1 << 20));
+const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = SHORTEST..=((4 << 30) - (1 << 20));
+/// The exploration of crashes goes further with smaller ones, of which it looks at millions.
+const SHORTEST: u64 = if cfg!(test) { 8 << 10 } else { 64 << 10 };
 
 /// The settings of a store, each with its default.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -174,7 +174,7 @@ impl<'a> Scanner<'a> {
         let mut offset = from.next_multiple_of(4);
         while offset + HEAD_LEN <= self.len {
             let window = self.at(offset, HEAD_BYTES)?;
-            if window.iter().all(|byte| *byte == 0) {
+            if is_zero(window) {
                 // The last bytes may be the beginning of a head.
                 let skipped = u32::try_from(window.len()).unwrap_or(u32::MAX) & !3;
                 offset = offset.saturating_add(skipped.saturating_sub(HEAD_LEN).max(4));
@@ -203,7 +203,7 @@ impl<'a> Scanner<'a> {
         let mut offset = from;
         while offset < self.len {
             let window = self.at(offset, 1)?;
-            if window.iter().any(|byte| *byte != 0) {
+            if !is_zero(window) {
                 return Ok(false);
             }
             offset += u32::try_from(window.len()).unwrap_or(u32::MAX);
@@ -216,8 +216,7 @@ impl<'a> Scanner<'a> {
         let (mut offset, mut end) = (from, from);
         while offset < self.len {
             let window = self.at(offset, 1)?;
-            let used = window.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-            let len = window.len();
+            let (used, len) = (used_len(window), window.len());
             if used > 0 {
                 end = offset.saturating_add(u32::try_from(used).unwrap_or(u32::MAX));
             }
@@ -253,6 +252,22 @@ impl<'a> Scanner<'a> {
         let start = (offset - self.window_at) as usize;
         Ok(self.window.get(start..).unwrap_or_default())
     }
+}
+
+/// How many bytes are compared at once: nearly all of a segment is zeros when it is opened after a
+/// kill.
+const BLOCK: usize = 256;
+
+/// Whether all bytes are zero.
+fn is_zero(bytes: &[u8]) -> bool {
+    bytes.chunks(BLOCK).all(|block| block.iter().fold(0, |all, byte| all | byte) == 0)
+}
+
+/// The end of the last byte that is not zero.
+fn used_len(bytes: &[u8]) -> usize {
+    let zeros = bytes.rchunks(BLOCK).take_while(|block| is_zero(block)).map(<[u8]>::len).sum();
+    let rest = bytes.get(..bytes.len().saturating_sub(zeros)).unwrap_or(bytes);
+    rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
 fn claimed_len(bytes: &[u8]) -> Option<u32> {
@@ -302,6 +317,21 @@ mod tests {
         let mut scanner = Scanner::new(&file, seed, header.len);
         scanner.walk(&mut progress, header.len, |_, _, _| Ok(())).unwrap();
         progress.frames
+    }
+
+    #[test]
+    fn the_last_byte_that_is_used_is_found_wherever_it_is() {
+        for len in [0, 1, 255, 256, 257, 1000] {
+            assert_eq!(used_len(&vec![0; len]), 0);
+            assert!(is_zero(&vec![0; len]));
+            for last in 0..len {
+                let mut bytes = vec![0; len];
+                bytes[last] = 1;
+                bytes[0] = 1;
+                assert_eq!(used_len(&bytes), last + 1);
+                assert!(!is_zero(&bytes[last..]));
+            }
+        }
     }
 
     #[test]

@@ -41,7 +41,8 @@ pub(crate) struct Survey {
     /// The unsealed one; `None` in a store that has never held a frame.
     pub(crate) last: Option<Last>,
     /// A segment behind the last one without a valid first frame: prepared, or its first write
-    /// torn. Unless the store was closed in good order, that is still to be [checked](Unused).
+    /// torn. Unless the store was closed in good order, that is still to be
+    /// [checked](Unused::check).
     pub(crate) unused: Option<Unused>,
     /// Why nothing behind the last one can be used, though something is there or was. What is good
     /// in front of it can be shown; nothing may be written.
@@ -53,7 +54,7 @@ pub(crate) struct Survey {
 pub(crate) struct Unused {
     pub(crate) ordinal: u32,
     pub(crate) file: NamedFile,
-    /// Missing where its preparation was not finished.
+    /// Missing where it is damaged.
     pub(crate) header: Option<SegmentHeader>,
 }
 
@@ -252,8 +253,8 @@ pub(crate) fn look(
     let header = match SegmentHeader::decode(page.get(..read).unwrap_or_default()) {
         Ok(header) => header,
         Err(invalid) => {
-            // An unfinished preparation left zeros behind the header; anything else there was a
-            // log once, or another file.
+            // With zeros behind it, it may never have been used, which a clean end proves. Anything
+            // else there was a log once, or another file.
             let mut behind = Scanner::new(file, Seed::of(&[0; 16]), len.max(HEADER_BYTES));
             if is_newest && !invalid.unsupported && behind.is_zero_from(USED_LEN)? {
                 return Ok(Look::Unused(None));
@@ -300,19 +301,26 @@ pub(crate) fn look(
 }
 
 impl Unused {
-    /// Makes sure that the segment never held an event: a frame that verifies behind the missing
-    /// first one would prove that the first group was durable once.
+    /// Makes sure that the segment never held an event: it is as its preparation left it, or its
+    /// first write was torn. A frame that verifies behind the missing first one would prove that the
+    /// first group was durable once.
     pub(crate) fn check(&self) -> Result<()> {
-        let Some(header) = &self.header else { return Ok(()) };
+        let wrong = |offset: u32, expected: String, found: String| {
+            Err(Error::corrupt(self.file.path(), u64::from(offset), expected, found))
+        };
+        let Some(header) = &self.header else {
+            return wrong(0, "a segment header".into(), "none".into());
+        };
         let len = u32::try_from(self.file.len()?).unwrap_or(u32::MAX);
-        let len = len.min(header.len).max(HEADER_BYTES);
-        let mut scanner = Scanner::new(&self.file, Seed::of(&header.salt), len);
+        if len < header.len {
+            return wrong(len, format!("{} bytes", header.len), format!("{len} bytes"));
+        }
+        let mut scanner = Scanner::new(&self.file, Seed::of(&header.salt), header.len);
         let mut from = HEADER_BYTES;
         while let Some((offset, durable_end)) = scanner.search(from)? {
             if durable_end > HEADER_BYTES {
                 let found = format!("none, but a later one at byte {offset}");
-                let at = u64::from(HEADER_BYTES);
-                return Err(Error::corrupt(self.file.path(), at, "a first frame", found));
+                return wrong(HEADER_BYTES, "a first frame".into(), found);
             }
             from = offset + 4;
         }

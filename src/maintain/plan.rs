@@ -2,6 +2,7 @@
 //! that show without reading frames are found on the way.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use super::salvage::{Hint, salvage};
 use crate::error::{Error, Result};
@@ -79,6 +80,7 @@ struct Seen {
 pub(super) fn plan(dir: &Dir, header: StoreHeader, written: Written) -> Result<Plan> {
     let settings = Settings { read_mode: ReadMode::Positional, ..Settings::default() };
     let opened = open::open_read_only(dir, &settings, written.is_some())?;
+    let damage = opened.catalog.damage();
     let is_live = written.is_some() || open::writer_is_alive(dir)?;
     let listing = survey::list(dir)?;
     let rows = open::directory_rows(dir, header.id, ReadMode::Positional)?;
@@ -94,10 +96,10 @@ pub(super) fn plan(dir: &Dir, header: StoreHeader, written: Written) -> Result<P
         lost_tail: false,
         is_live,
     };
-    let seen = plan.look(dir, &hints)?;
+    let seen = plan.look(dir, &hints, damage.as_ref())?;
     plan.chain(dir, seen, &hints, written)?;
     // Opening has the last word: whatever it refuses is damage, and named as it names it.
-    if let Some(damage) = opened.catalog.damage() {
+    if let Some(damage) = damage {
         plan.add_fault(damage);
     }
     // What a newer version wrote is no damage, and is not ours to judge.
@@ -119,7 +121,16 @@ impl Plan {
     }
 
     /// Looks at the header and the first frame of each segment.
-    fn look(&mut self, dir: &Dir, hints: &BTreeMap<u32, Vec<Hint>>) -> Result<Vec<Seen>> {
+    fn look(
+        &mut self,
+        dir: &Dir,
+        hints: &BTreeMap<u32, Vec<Hint>>,
+        damage: Option<&Error>,
+    ) -> Result<Vec<Seen>> {
+        let is_refused = |path: &Path| match damage {
+            Some(Error::Corrupt { path: damaged, .. }) => damaged == path,
+            _ => false,
+        };
         let mut seen = Vec::new();
         let newest = self.listing.segments.keys().next_back().copied().unwrap_or(0);
         for ordinal in 1..=newest {
@@ -136,6 +147,14 @@ impl Plan {
                     self.lost_tail = false;
                     let base = Some(begin.base);
                     seen.push(Seen { file, header, begin: Some(begin), base });
+                }
+                Ok(Look::Unused(_)) if is_refused(file.path()) => {
+                    let found = salvage(&file, self.header.id, (ordinal, generation), None, known)?;
+                    self.lost_tail = true;
+                    if let Some((header, begin)) = found {
+                        let base = base_of(begin.as_ref(), &header, known);
+                        seen.push(Seen { file, header, begin: None, base });
+                    }
                 }
                 Ok(Look::Unused(header)) => {
                     // Prepared, unless something says that there were events.
@@ -160,8 +179,12 @@ impl Plan {
             }
         }
         // Index files of segments that are not there any more.
-        let gone = hints.range(newest + 1..).flat_map(|(_, hints)| hints);
-        self.lost_tail |= gone.clone().any(|hint| !hint.is_whole && hint.has_events());
+        let mut gone = hints.range(newest + 1..).flat_map(|(_, hints)| hints);
+        let next = LogFile::Segment { ordinal: newest + 1, generation: 0 };
+        self.lost_tail |= match gone.next() {
+            Some(first) => !first.is_whole || gone.any(|hint| !hint.is_whole),
+            None => is_refused(&dir.path(&next.path())),
+        };
         Ok(seen)
     }
 

@@ -15,6 +15,7 @@ use folded::newest_directory;
 use follow::{Follower, Place};
 use opening::{Opening, Surveyed};
 pub(crate) use recover::examine;
+use recover::Examined;
 pub use report::{IndexCheckpoint, RecoveryReport};
 pub(crate) use scaffold::{read_header, writer_is_alive};
 
@@ -28,7 +29,7 @@ use crate::index::SealedIndex;
 use crate::log::Log;
 use crate::log::head::{HeadReader, HeadWriter};
 use crate::log::recovery::Decision;
-use crate::log::survey::{self, Listing, Survey};
+use crate::log::survey::{self, Last, Listing, Survey, Unused};
 use crate::options::{ReadMode, Settings};
 use crate::position::Position;
 use crate::storage::{Dir, Lock};
@@ -78,6 +79,11 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     {
         return Err(damage.error(last.file.path()));
     }
+    if let (Some(last), Some(examined)) = (&last, &examined)
+        && let Some(missing) = missing_next(dir, last, examined, found.survey.unused.as_ref())
+    {
+        return Err(missing);
+    }
     let clean = is_new || examined.as_ref().is_some_and(|e| e.decision == Decision::Continue);
     let bytes_cut = examined.as_ref().map_or(0, |examined| examined.bytes_behind);
     let checkpoint_state = examined
@@ -93,7 +99,7 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     let mut opening = Opening::new(dir, settings, found, true);
     let parts = match (last, examined) {
         (Some(last), Some(examined)) => opening.take_over(last, examined, unused)?,
-        _ => opening.begin_first(unused)?,
+        _ => opening.begin_first()?,
     };
     let report = RecoveryReport {
         clean,
@@ -211,6 +217,9 @@ fn open_beside(
             // It comes before whatever the survey met.
             damage = Some(refused.error(last.file.path()));
         }
+        if damage.is_none() && !live_writer {
+            damage = missing_next(dir, last, examined, unused.as_ref());
+        }
     }
     let clean = examined.is_some() && report.clean;
     if damage.is_none()
@@ -251,9 +260,10 @@ fn look(dir: &Dir, header: StoreHeader, mode: ReadMode) -> Result<Surveyed> {
     Ok(Surveyed { header, listing, directory, survey })
 }
 
-/// An index file of a segment behind the last one, with events in it, proves that this segment was
-/// there: such a file is written behind what it covers. Without this, losing the newest file of the
-/// log would look like a shorter log.
+/// An index file of a segment behind the last one proves that this segment had what it covers, and
+/// be that the first frame alone; and a segment that has begun may be replaced until it has events,
+/// but is always there. Without this, losing the newest file of the log would look like a shorter
+/// log.
 fn missing_behind(dir: &Dir, store: [u8; 16], listing: &Listing, survey: &Survey) -> Option<Error> {
     let sealed = survey.sealed.last().map_or(0, |row| row.ordinal);
     let last = survey.last.as_ref().map_or(sealed, |last| last.header.ordinal);
@@ -266,12 +276,24 @@ fn missing_behind(dir: &Dir, store: [u8; 16], listing: &Listing, survey: &Survey
         if *ordinal > last
             && let Ok(Some(index)) = SealedIndex::open(dir, *file, ReadMode::Positional)
             && index.footer.store == store
-            && index.footer.events > 0
+            && (index.footer.events > 0 || !listing.segments.contains_key(ordinal))
         {
             return Some(survey::missing(dir, *ordinal));
         }
     }
     None
+}
+
+/// A segment is sealed when the next one is there, and covered by the directory when that one has
+/// begun; and from then on it is replaced, but not removed.
+fn missing_next(
+    dir: &Dir,
+    last: &Last,
+    examined: &Examined,
+    next: Option<&Unused>,
+) -> Option<Error> {
+    let was_there = examined.progress.sealed || last.known_end > 0;
+    (was_there && next.is_none()).then(|| survey::missing(dir, last.header.ordinal + 1))
 }
 
 /// The table of segments of the newest directory that can be opened.

@@ -167,7 +167,7 @@ impl<'a> Opening<'a> {
         match examined.decision {
             Decision::Continue => self.go_on(last, &mut examined, unused),
             Decision::Replace => {
-                discard_all(self.dir, unused, &last)?;
+                discard_unused(self.dir, unused)?;
                 let log = self.log(None);
                 self.find_state_of_sealed(&log);
                 let index = self.index(&log, Vec::new());
@@ -179,7 +179,6 @@ impl<'a> Opening<'a> {
                 let (log, index) = self.load(&last, &mut examined)?;
                 let row = sealed_row(&last, &examined);
                 let cut = !examined.progress.sealed;
-                discard_unused(self.dir, unused)?;
                 index.seal_last(row);
                 let link = link_to(&row, cut);
                 let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
@@ -233,16 +232,15 @@ impl<'a> Opening<'a> {
     }
 
     /// Begins the first segment of a store.
-    pub(super) fn begin_first(&mut self, unused: Option<Unused>) -> Result<writer::Parts> {
-        discard_unused(self.dir, unused)?;
+    pub(super) fn begin_first(&mut self) -> Result<writer::Parts> {
         let log = self.log(None);
         let index = self.index(&log, Vec::new());
         let now = time_that_fits(self.dir.now());
         self.begin_next(&log, index, &link_to_nothing(), 1, now)
     }
 
-    /// Begins a new segment, durably: from then on what its first frame says of the one before
-    /// holds. Ends with an index checkpoint that names it.
+    /// Begins a new segment, durably, in the place of one that holds no event: from then on what its
+    /// first frame says of the one before holds. Ends with an index checkpoint that names it.
     fn begin_next(
         &mut self,
         log: &Arc<Log>,
@@ -351,11 +349,4 @@ fn discard_unused(dir: &Dir, unused: Option<Unused>) -> Result<()> {
         }
         None => Ok(()),
     }
-}
-
-/// Removes a last segment that holds no event, and what was prepared behind it.
-fn discard_all(dir: &Dir, unused: Option<Unused>, last: &Last) -> Result<()> {
-    discard_unused(dir, unused)?;
-    let (ordinal, generation) = (last.header.ordinal, last.header.generation);
-    discard(dir, &LogFile::Segment { ordinal, generation }.path())
 }

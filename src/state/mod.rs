@@ -18,4 +18,4 @@ pub(crate) use change::{Change, changes_of, check, encode};
 pub(crate) use values::{Scan, State};
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -405,6 +405,11 @@ fn assert_honest(disk: &MemoryDisk, model: &Model) -> usize {
     errors
 }
 
+/// The names of what is damaged below.
+pub(crate) fn damaged_names() -> Vec<String> {
+    sample(true).0.files().into_keys().collect()
+}
+
 #[test]
 fn every_flipped_byte_and_every_cut_gives_the_same_or_a_typed_error() {
     const NAME: &str = "state/values-1";

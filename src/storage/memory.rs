@@ -5,7 +5,8 @@
 //!
 //! - Of what was not synced, a crash leaves any part: each 512-byte sector of each write, the
 //!   length of each file and each change of a directory survives or not, independent of the
-//!   others; a sector may also be torn. Syncing a file makes its content durable, not its name;
+//!   others; a sector may also be torn or hold garbage, and what lies between the old end of a file
+//!   and the new one may be stale bytes. Syncing a file makes its content durable, not its name;
 //!   that takes a sync of the directory.
 //! - A sync that fails loses what it should have made durable: the cache shows it and counts it as
 //!   clean, so that no later sync writes it, not even after the same bytes were written again.
@@ -36,7 +37,7 @@ use std::time::SystemTime;
 
 use self::file::{Inode, MemoryFile};
 pub(crate) use self::script::{Call, CallKind, Fault};
-use self::script::{Passed, Random, Refusal, Script};
+use self::script::{Goes, Passed, Random, Refusal, Script};
 use self::tree::Tree;
 use super::{Access, File, Lock, PAGE_BYTES, SharedPage, Storage, disk};
 use crate::position::Timestamp;
@@ -73,6 +74,9 @@ pub(crate) enum Keep {
     Old,
     /// Half of a sector. Lengths and directory entries do not tear: there it is as `New`.
     Torn,
+    /// Bytes that nobody wrote: in the place of what a write has in a sector; of a length, between
+    /// the old end and the new one. Directory entries have none: there it is as `New`.
+    Garbage,
     New,
 }
 
@@ -173,9 +177,10 @@ impl MemoryDisk {
         let mut random = Random::new(seed);
         // Even odds alone would hardly ever lose or keep nearly everything.
         let kept_of_8 = random.below(9);
-        self.crash(&mut |_| match random.below(8) {
-            _ if random.below(16) == 0 => Keep::Torn,
-            drawn if drawn < kept_of_8 => Keep::New,
+        self.crash(&mut |_| match (random.below(8), random.below(32)) {
+            (_, 0 | 1) => Keep::Torn,
+            (_, 2) => Keep::Garbage,
+            (drawn, _) if drawn < kept_of_8 => Keep::New,
             _ => Keep::Old,
         })
     }
@@ -248,7 +253,7 @@ impl Shared {
         len: u64,
     ) -> Result<Turn<'_>, Refusal> {
         let Some(script) = &self.script else {
-            let passed = Passed { bytes: len, is_lost: false };
+            let passed = Passed { bytes: len, goes: Goes::Right };
             return Ok(Turn { passed, _script: None });
         };
         let mut script = script.lock();

@@ -7,9 +7,10 @@
 use std::collections::BTreeSet;
 
 use super::history::Runner;
-use super::{crash, cursors, explore, faults};
+use super::{crash, cursors, damage, explore, faults};
 use crate::Durability;
 use crate::format::files::{LogFile, TEMPORARY, parse_directory, parse_values};
+use crate::state::tests::damaged_names as state_damaged_names;
 use crate::storage::memory::{Call, CallKind};
 
 /// The calls of the storage: the traits' methods, and what the simulated disk counts them as.
@@ -290,6 +291,14 @@ fn every_call_and_every_file_fails() {
 /// What no sweep goes through, and why.
 const NOT_SEEN: &[(&str, &str)] =
     &[("grow", "only `Preallocate::None` grows a file; the random schedules do")];
+
+#[test]
+fn every_kind_of_file_is_damaged() {
+    let mut names = damage::names();
+    names.extend(state_damaged_names());
+    let kinds: BTreeSet<&str> = names.iter().filter_map(|name| kind_of(name)).collect();
+    assert_eq!(kinds, FILES.into(), "a kind of file is missing from the damage sweeps");
+}
 
 #[test]
 fn every_public_operation_is_used_by_a_harness_or_has_a_reason() {

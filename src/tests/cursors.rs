@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::{MODES, Scene, open, open_read_only, scaled, seed, small};
 use crate::storage::memory::{Call, Fault, MemoryDisk};
+use crate::writer::Part;
 use crate::{
     CursorError, CursorsFound, Error, ExpectedVersion, NewEvent, Position, Result, Store,
     StoreOptions, Timestamp,
@@ -288,13 +289,22 @@ fn saving_makes_the_log_durable_first_in_every_mode() {
         let disk = MemoryDisk::simulated(seed());
         let options = small().durability(durability);
         let store = open(&disk, &options).unwrap();
-        let position = append(&store, 3, 10).unwrap();
+        // `append` syncs at once where there is no thread to do it later.
+        let part = Part {
+            stream: "Note-1".into(),
+            expected: ExpectedVersion::Any,
+            events: (0..3).map(|_| NewEvent::new("Noted", "")).collect(),
+        };
+        assert!(store.commit_group(vec![vec![part]]).iter().all(Result::is_ok));
+        let position = store.head();
+        assert_eq!(store.durable() == position, name == "sync", "{name}");
         store.save_cursor("billing", position).unwrap();
-        assert_eq!(store.durable(), position);
+        assert_eq!((store.durable(), position), (position, Position(3)));
         append(&store, 1, 10).unwrap();
         let image = disk.crash_keeping_nothing();
         let after = open(&image, &options).unwrap();
         assert_eq!(saved(&after, "billing"), Some(3));
+        assert!(after.head() >= position, "{name}: the cursor is ahead of the log");
         assert!(after.own_cursor("billing").is_ok());
     }
 }

@@ -10,7 +10,7 @@ use super::history::{Act, Maker, Runner, filled};
 use super::oracle::{Model, check_disk};
 use super::{Random, scaled, seed, small};
 use crate::Durability;
-use crate::format::files::{LogFile, parse_directory};
+use crate::format::files::{LogFile, TEMPORARY, parse_directory};
 use crate::format::frame::BEGIN_BYTES;
 use crate::format::segment::HEADER_BYTES;
 use crate::storage::memory::MemoryDisk;
@@ -76,6 +76,20 @@ fn lengths(bytes: &[u8], sampled: usize) -> Vec<usize> {
     lengths.sort_unstable();
     lengths.dedup();
     lengths
+}
+
+/// The stores that the sweeps below damage, every file of them: closed, killed, and large enough to
+/// have merged files.
+fn bases() -> [(MemoryDisk, Model); 3] {
+    [filled(3, &small(), true), filled(3, &small(), false), filled(10, &small(), true)]
+}
+
+/// The names of what is damaged. A file that is missing is there under a temporary name, too.
+pub(super) fn names() -> Vec<String> {
+    let files = bases().into_iter().flat_map(|(disk, _)| disk.files().into_keys());
+    let mut names: Vec<String> = files.collect();
+    names.extend(aliases("STORE", "").into_iter().filter(|name| name.contains(TEMPORARY)));
+    names
 }
 
 #[test]
@@ -264,17 +278,7 @@ fn misplaced(sweep: &mut Sweep, name: &str) {
     let bytes = without.remove(name).unwrap();
     sweep.damaged(&without, allowed(name), &|| format!("{name} is missing"));
     let extension = name.rsplit_once('.').map_or("", |(_, extension)| extension);
-    let others = [
-        format!("{name}.tmp"),
-        format!("{name}.old"),
-        format!("log/0000000001.0.{extension}"),
-        format!("log/0000000003.0.{extension}"),
-        format!("log/0000000004.0.{extension}"),
-        format!("log/4294967295.0.{extension}"),
-        format!("log/0000000002.1.{extension}"),
-        format!("log/0000000003.7.{extension}"),
-    ];
-    for other in others.into_iter().filter(|other| other != name) {
+    for other in aliases(name, extension).into_iter().filter(|other| other != name) {
         for mut files in [sweep.base.clone(), without.clone()] {
             // A segment that takes the place of a good one may do harm, whatever it was.
             let harm = if files.contains_key(name) { allowed(&other) } else { allowed(name) };
@@ -286,13 +290,26 @@ fn misplaced(sweep: &mut Sweep, name: &str) {
     }
 }
 
+/// Other names that a file may be found under.
+fn aliases(name: &str, extension: &str) -> [String; 8] {
+    [
+        format!("{name}{TEMPORARY}"),
+        format!("{name}.old"),
+        format!("log/0000000001.0.{extension}"),
+        format!("log/0000000003.0.{extension}"),
+        format!("log/0000000004.0.{extension}"),
+        format!("log/4294967295.0.{extension}"),
+        format!("log/0000000002.1.{extension}"),
+        format!("log/0000000003.7.{extension}"),
+    ]
+}
+
 /// A store that was killed.
 struct Killed {
     disk: MemoryDisk,
     model: Model,
-    /// The name of its unsealed segment, and how many events there are before that.
+    /// The name of its unsealed segment.
     active: String,
-    sealed: u64,
     /// Where the last group lies in it, and how many events there are before that.
     last_group: std::ops::Range<usize>,
     kept: u64,
@@ -300,7 +317,6 @@ struct Killed {
 
 fn killed() -> Killed {
     let (disk, model) = filled(2, &small(), false);
-    let sealed = model.len();
     let mut runner = Runner::new(&disk, &small(), Durability::Sync, model);
     let mut maker = Maker::new(seed() + 20, 6);
     let acts: Vec<Act> = (0..6).map(|n| Act::Append(maker.one(1 + n % 2, 90))).collect();
@@ -312,7 +328,7 @@ fn killed() -> Killed {
     runner.act(&Act::Append(maker.batch(2, 200))).unwrap();
     let last_group = before as usize..active.written() as usize;
     let disk = disk.crash_keeping_nothing();
-    Killed { disk, model: runner.model, active: active_path, sealed, last_group, kept }
+    Killed { disk, model: runner.model, active: active_path, last_group, kept }
 }
 
 #[test]
@@ -339,15 +355,12 @@ fn a_flipped_bit_of_a_killed_store_cuts_at_most_the_last_group() {
 
 #[test]
 fn a_cut_or_overwritten_file_of_a_killed_store_cuts_at_most_the_last_group() {
-    let Killed { disk, model, active, sealed, last_group, kept } = killed();
+    let Killed { disk, model, active, last_group, kept } = killed();
     let mut sweep = Sweep::new(&disk, model);
     for name in sweep.names() {
         let bytes = sweep.base[&name].clone();
         for len in lengths(&bytes, 12) {
-            // Shorter than its first frame, it looks like a segment that was being prepared.
-            let is_unbegun = name == active && len < (HEADER_BYTES + BEGIN_BYTES) as usize;
-            let allowed = if is_unbegun { Allowed::CutFrom(sealed) } else { allowed(&name) };
-            sweep.replace(&name, bytes[..len].to_vec(), allowed, "cut");
+            sweep.replace(&name, bytes[..len].to_vec(), allowed(&name), "cut");
         }
         sweep.count_as(&format!("{name}, cuts"));
     }
@@ -367,4 +380,48 @@ fn a_cut_or_overwritten_file_of_a_killed_store_cuts_at_most_the_last_group() {
     }
     sweep.count_as("tails of the active segment");
     assert!(sweep.report("cuts and tails, killed") > 0, "nothing cut the last group");
+}
+
+/// Stores that were killed when their newest segment had just got its first events, and nothing else
+/// says so: the first segment, one that opening began, one that was rolled to.
+fn just_begun() -> Vec<(&'static str, MemoryDisk, Model)> {
+    let begin = |what, disk: MemoryDisk, model, acts: &dyn Fn(&mut Maker) -> Vec<Act>| {
+        let mut runner = Runner::new(&disk, &small(), Durability::Sync, model);
+        assert!(runner.run(&acts(&mut Maker::new(seed() + 30, 6))).is_none());
+        (what, disk.crash_keeping_nothing(), runner.model)
+    };
+    let one = |maker: &mut Maker| vec![Act::Append(maker.one(1, 90))];
+    // Leaves hardly any room in a segment of its own.
+    let roll =
+        |maker: &mut Maker| vec![Act::Append(maker.one(1, 61_000)), Act::Append(maker.one(1, 500))];
+    let (cut, model) = filled(2, &small(), false);
+    vec![
+        begin("first", MemoryDisk::simulated(seed()), Model::default(), &one),
+        begin("behind a cut", cut, model, &one),
+        begin("behind a seal", MemoryDisk::simulated(seed()), Model::default(), &roll),
+    ]
+}
+
+#[test]
+fn the_newest_segment_of_a_killed_store_is_missed_from_its_first_event_on() {
+    for (what, disk, model) in just_begun() {
+        let mut sweep = Sweep::new(&disk, model);
+        let active = sweep.names().into_iter().rfind(|name| is_segment(name)).unwrap();
+        let bytes = sweep.base[&active].clone();
+        let begin = (HEADER_BYTES + BEGIN_BYTES) as usize;
+        assert!(used(&bytes) > begin, "{what}: it has events");
+        let mut refused = 0;
+        for len in lengths(&bytes, 12).into_iter().chain([0, 1, 63, 64, 4095, 4096, begin]) {
+            sweep.replace(&active, bytes[..len].to_vec(), Allowed::Errors, "cut");
+            refused += 1;
+        }
+        let mut without_header = bytes.clone();
+        without_header[..HEADER_BYTES as usize].fill(0);
+        sweep.replace(&active, without_header, Allowed::Errors, "no header");
+        let mut without = sweep.base.clone();
+        without.remove(&active);
+        sweep.damaged(&without, Allowed::Errors, &|| format!("{what}: {active} is missing"));
+        assert_eq!(sweep.refused(), refused + 2, "{what}");
+        sweep.report(what);
+    }
 }

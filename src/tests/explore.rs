@@ -29,9 +29,12 @@ pub(super) const BASES: [&str; 4] = ["fresh", "sealed", "cut", "full"];
 /// Images that are made on every change, in each mode.
 const ENOUGH: usize = 70_000;
 
+/// What a segment grows to, unless an event needs more.
+const SEGMENT_BYTES: u64 = 16 << 10;
+
 /// Every checkpoint that can be due is due.
 fn options() -> StoreOptions {
-    small().checkpoint_bytes(1)
+    small().segment_bytes(SEGMENT_BYTES).checkpoint_bytes(1)
 }
 
 fn act(call: &str, maker: &mut Maker) -> Act {
@@ -41,7 +44,7 @@ fn act(call: &str, maker: &mut Maker) -> Act {
         "batch" => Act::Append(maker.batch(3, 120)),
         "group" => Act::Group(vec![maker.one(1, 700), maker.one(2, 60)]),
         // Fits no segment but one that is made for it.
-        "roll" => Act::Append(maker.one(1, 66_000)),
+        "roll" => Act::Append(maker.one(1, 17_000)),
         "keep-up" => Act::KeepUp,
         "sync" => Act::Sync,
         "reopen" => Act::Reopen,
@@ -60,12 +63,12 @@ fn base(name: &str, seed: u64) -> (MemoryDisk, Model) {
         Act::Append(maker.one(2, 50)),
         Act::Append(maker.batch(2, 30)),
         // Begins the second segment, made for it, and leaves hardly any room.
-        Act::Append(maker.one(1, 61_000)),
+        Act::Append(maker.one(1, 11_848)),
     ];
     match name {
         // The segment behind it is ready.
         "full" => acts.push(Act::KeepUp),
-        _ => acts.extend([Act::Append(maker.one(2, 5000)), Act::Append(maker.one(1, 20))]),
+        _ => acts.extend([Act::Append(maker.one(2, 500)), Act::Append(maker.one(1, 20))]),
     }
     assert!(runner.run(&acts).is_none());
     let segments = runner.store.as_ref().unwrap().info().unwrap().segments;

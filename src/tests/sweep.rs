@@ -181,15 +181,11 @@ impl Sweep {
         assert_verifies(&disk, model);
     }
 
-    /// Opens what a crash left, with the power going before each call of that.
+    /// Opens what a crash left, with the power going before each call of that, and of the closing,
+    /// that makes a difference.
     fn crash_opening(&mut self, image: &MemoryDisk, digest: u64, model: &Model, durable: &Model) {
-        let calls = {
-            let disk = image.crash_keeping_everything();
-            drop(open(&disk, &self.options).unwrap());
-            disk.calls()
-        };
         let mut random = Random(self.seed ^ digest);
-        for call in 0..=calls {
+        for call in calls_of_opening(image, &self.options) {
             let _scene = Scene(move || format!("  and again from call {call} of the opening"));
             self.tally.second_crashes += 1;
             let disk = image.crash_keeping_everything();
@@ -223,4 +219,27 @@ impl Sweep {
     pub(super) fn report(&self) {
         eprintln!("{}: {:?}", self.name, self.tally);
     }
+}
+
+/// The calls of opening and closing before which a power cut can leave something of its own: those
+/// around a change. Before any other call there is what was there before the change in front of it,
+/// and nothing was promised in between. The end of the opening is one of them: from there on what
+/// it found has to stay.
+fn calls_of_opening(image: &MemoryDisk, options: &StoreOptions) -> Vec<u64> {
+    let disk = image.crash_keeping_everything();
+    disk.start_trace();
+    let store = open(&disk, options).unwrap();
+    let opened = disk.calls();
+    drop(store);
+    let trace = disk.trace();
+    let changes = |call: u64| {
+        let call = usize::try_from(call).ok().and_then(|call| trace.get(call));
+        call.is_some_and(|call| call.kind.may_change())
+    };
+    let end = disk.calls();
+    let differs = |call: &u64| {
+        let around = *call == 0 || *call == opened || *call == end;
+        around || changes(*call) || changes(*call - 1)
+    };
+    (0..=end).filter(differs).collect()
 }

@@ -72,6 +72,33 @@ fn s1_an_unfinished_preparation_is_replaced() {
 }
 
 #[test]
+fn s1_a_segment_that_was_never_whole_is_damage_unless_the_end_is_clean() {
+    for bytes in [vec![], vec![0; 100], vec![0; 70_000], [vec![7; 50], vec![0; 9_000]].concat()] {
+        let place = Place::new();
+        let store = options().open(place.path()).unwrap();
+        append(&store, 20);
+        store.sync().unwrap();
+        let killed = place.killed("killed");
+        fs::write(segment(&killed, newest_used(&killed) + 1), &bytes).unwrap();
+        let e = refuses(&killed);
+        assert!(e.is_corruption() && e.to_string().contains("a segment header"), "{e}");
+    }
+}
+
+#[test]
+fn s5_a_prepared_segment_that_is_too_short_is_damage_after_a_kill() {
+    let place = Place::new();
+    let store = options().open(place.path()).unwrap();
+    append(&store, 40);
+    let killed = place.killed("killed");
+    let path = segment(&killed, newest_used(&killed) + 1);
+    let len = fs::metadata(&path).unwrap().len();
+    File::options().write(true).open(&path).unwrap().set_len(len - 1).unwrap();
+    let e = refuses(&killed);
+    assert!(e.is_corruption(), "{e}");
+}
+
+#[test]
 fn s3_a_segment_of_a_newer_format_is_unsupported() {
     let place = Place::new();
     closed(&place.path(), 20);
@@ -172,10 +199,11 @@ fn s11_a_directory_may_cover_the_last_segment() {
     let base = u64::from_le_bytes(base.try_into().unwrap());
     in_last += events + 1 - base;
     drop(store);
-    // As a cut leaves it whose new segment did not become durable.
-    for ordinal in [last, last + 1] {
-        let _ = fs::remove_file(segment(&place.path(), ordinal));
-    }
+    // As a cut leaves it whose new segment has no durable frame.
+    let _ = fs::remove_file(segment(&place.path(), last + 1));
+    let mut bytes = fs::read(segment(&place.path(), last)).unwrap();
+    bytes[4096..].fill(0);
+    fs::write(segment(&place.path(), last), bytes).unwrap();
     fs::remove_file(place.path().join(format!("log/{last:010}.0.part"))).unwrap();
     opens_with(&place.path(), events - in_last);
 }
@@ -192,6 +220,22 @@ fn s13_a_segment_that_the_directory_knows_is_missed() {
         assert!(e.to_string().contains(&format!("{ordinal:010}.0.seg")), "{e}");
         fs::write(&path, good).unwrap();
     }
+}
+
+#[test]
+fn s21_a_segment_behind_a_seal_or_behind_what_the_directory_covers_is_missed() {
+    let place = Place::new();
+    with_directory(&place.path());
+    let last = newest_used(&place.path());
+    fs::remove_file(place.path().join(format!("log/{last:010}.0.part"))).unwrap();
+    for ordinal in [last, last + 1] {
+        let _ = fs::remove_file(segment(&place.path(), ordinal));
+    }
+    let e = refuses(&place.path());
+    assert!(e.to_string().contains(&format!("{last:010}.0.seg")), "{e}");
+    fs::remove_file(place.path().join("directory-1")).unwrap();
+    let e = refuses(&place.path());
+    assert!(e.to_string().contains(&format!("{last:010}.0.seg")), "{e}");
 }
 
 #[test]

@@ -3,20 +3,34 @@
 use std::collections::BTreeMap;
 use std::iter;
 use std::ops::Range;
+use std::sync::OnceLock;
 
 use crate::sync::Arc;
 
 /// Bytes are kept in chunks of this size, shared between the copies of a file.
-const CHUNK: usize = 16 << 10;
+const CHUNK: usize = 1 << 10;
 
 static ZEROS: [u8; CHUNK] = [0; CHUNK];
 
 /// A length and bytes, where zeros take no memory: files are filled with zeros long before they
-/// are written.
+/// are written. Copies share what none of them has changed, and what was computed about it.
 #[derive(Clone, Default)]
 pub(super) struct Content {
-    chunks: BTreeMap<usize, Arc<[u8; CHUNK]>>,
+    chunks: Arc<Chunks>,
     len: usize,
+}
+
+/// The chunks that were written, by number.
+#[derive(Clone, Default)]
+struct Chunks {
+    stored: BTreeMap<usize, Arc<Chunk>>,
+    digest: OnceLock<u64>,
+}
+
+#[derive(Clone)]
+struct Chunk {
+    bytes: [u8; CHUNK],
+    digest: OnceLock<u64>,
 }
 
 impl Content {
@@ -31,9 +45,22 @@ impl Content {
     /// Reads what there is at an offset, up to the length of the buffer.
     pub(super) fn read(&self, buffer: &mut [u8], offset: usize) -> usize {
         let count = buffer.len().min(self.len.saturating_sub(offset));
-        for (at, range) in parts(offset, count, CHUNK) {
-            if let Some(target) = buffer.get_mut(range) {
-                target.copy_from_slice(self.stored(at, target.len()));
+        let Some(buffer) = buffer.get_mut(..count).filter(|buffer| !buffer.is_empty()) else {
+            return 0;
+        };
+        buffer.fill(0);
+        let numbers = offset / CHUNK..=(offset + count - 1) / CHUNK;
+        for (number, chunk) in self.chunks.stored.range(numbers) {
+            // Where the chunk begins in the buffer, or the buffer in the chunk.
+            let (to, from) = match (number * CHUNK).checked_sub(offset) {
+                Some(behind) => (behind, 0),
+                None => (0, offset - number * CHUNK),
+            };
+            let len = (CHUNK - from).min(count - to);
+            if let (Some(target), Some(source)) =
+                (buffer.get_mut(to..to + len), chunk.bytes.get(from..from + len))
+            {
+                target.copy_from_slice(source);
             }
         }
         count
@@ -43,19 +70,18 @@ impl Content {
     pub(super) fn write(&mut self, offset: usize, bytes: &[u8]) {
         for (at, range) in parts(offset, bytes.len(), CHUNK) {
             let source = bytes.get(range).unwrap_or_default();
-            let zeros = ZEROS.starts_with(source);
-            if zeros && source.len() == CHUNK {
-                self.chunks.remove(&(at / CHUNK));
-            } else if !zeros || self.chunks.contains_key(&(at / CHUNK)) {
-                let new = || Arc::new([0; CHUNK]);
-                let chunk = Arc::make_mut(self.chunks.entry(at / CHUNK).or_insert_with(new));
-                let start = at % CHUNK;
-                if let Some(target) = chunk.get_mut(start..start + source.len()) {
-                    target.copy_from_slice(source);
-                }
+            if self.stored(at, source.len()) != source {
+                self.chunk_mut(at / CHUNK).put(at % CHUNK, source);
             }
         }
         self.grow(offset + bytes.len());
+    }
+
+    /// A chunk that is about to change.
+    fn chunk_mut(&mut self, number: usize) -> &mut Chunk {
+        let chunks = Arc::make_mut(&mut self.chunks);
+        chunks.digest = OnceLock::new();
+        Arc::make_mut(chunks.stored.entry(number).or_default())
     }
 
     /// Whether these bytes stand at an offset. What was never written is zeros, also behind the
@@ -81,19 +107,42 @@ impl Content {
 
     /// A number that other bytes or another length hardly have.
     pub(super) fn digest(&self) -> u64 {
-        let stored = self.chunks.iter().filter(|(_, chunk)| ***chunk != ZEROS);
-        stored.fold(mixed(self.len as u64), |digest, (number, chunk)| {
-            let (low, high) = chunk.split_at(CHUNK / 2);
-            let sums = u64::from(crc32fast::hash(low)) | u64::from(crc32fast::hash(high)) << 32;
-            mixed(mixed(digest ^ *number as u64) ^ sums)
-        })
+        let stored = self.chunks.digest.get_or_init(|| {
+            let stored = self.chunks.stored.iter().filter(|(_, chunk)| chunk.bytes != ZEROS);
+            stored.fold(0, |digest, (number, chunk)| {
+                mixed(mixed(digest ^ *number as u64) ^ chunk.digest())
+            })
+        });
+        mixed(mixed(self.len as u64) ^ stored)
     }
 
     /// Bytes that do not cross the end of a chunk.
     fn stored(&self, at: usize, len: usize) -> &[u8] {
-        let chunk = self.chunks.get(&(at / CHUNK)).map_or(&ZEROS, |chunk| chunk);
+        let chunk = self.chunks.stored.get(&(at / CHUNK)).map_or(&ZEROS, |chunk| &chunk.bytes);
         let start = at % CHUNK;
         chunk.get(start..start + len).unwrap_or_default()
+    }
+}
+
+impl Default for Chunk {
+    fn default() -> Self {
+        Self { bytes: ZEROS, digest: OnceLock::new() }
+    }
+}
+
+impl Chunk {
+    fn put(&mut self, start: usize, bytes: &[u8]) {
+        self.digest = OnceLock::new();
+        if let Some(target) = self.bytes.get_mut(start..start + bytes.len()) {
+            target.copy_from_slice(bytes);
+        }
+    }
+
+    fn digest(&self) -> u64 {
+        *self.digest.get_or_init(|| {
+            let (low, high) = self.bytes.split_at(CHUNK / 2);
+            u64::from(crc32fast::hash(low)) | u64::from(crc32fast::hash(high)) << 32
+        })
     }
 }
 
@@ -159,12 +208,12 @@ mod tests {
     fn zeros_take_no_memory() {
         let mut content = Content::default();
         content.write(5, &vec![0; 10 * CHUNK]);
-        assert!(content.chunks.is_empty());
+        assert!(content.chunks.stored.is_empty());
         assert_eq!(content.len(), 10 * CHUNK + 5);
         content.write(3 * CHUNK, &vec![7; 2 * CHUNK]);
-        assert_eq!(content.chunks.len(), 2);
+        assert_eq!(content.chunks.stored.len(), 2);
         content.write(2 * CHUNK + 1, &vec![0; 2 * CHUNK]);
-        assert_eq!(content.chunks.len(), 1);
+        assert_eq!(content.chunks.stored.len(), 2);
         assert!(content.holds(0, &vec![0; 4 * CHUNK + 1]));
         assert!(content.holds(4 * CHUNK + 1, &vec![7; CHUNK - 1]));
     }
@@ -176,6 +225,9 @@ mod tests {
         content.write(0, b"new");
         assert_eq!(copy.to_vec(), b"old");
         assert_eq!(content.to_vec(), b"new");
+        assert_ne!(copy.digest(), content.digest());
+        content.write(0, b"old");
+        assert_eq!(copy.digest(), content.digest());
     }
 
     #[test]

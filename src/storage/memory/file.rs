@@ -6,7 +6,7 @@ use std::io;
 
 use super::content::{Content, mixed, parts};
 use super::page::MemoryPage;
-use super::script::{CallKind, Refusal};
+use super::script::{CallKind, Goes, Random, Refusal};
 use super::{Choice, Chooser, Keep, Shared, Turn};
 use crate::bytes::Region;
 use crate::storage::{File, PAGE_BYTES};
@@ -47,7 +47,7 @@ struct Medium {
 #[derive(Clone)]
 struct Write {
     offset: usize,
-    bytes: Box<[u8]>,
+    bytes: Arc<[u8]>,
 }
 
 impl Inode {
@@ -118,6 +118,16 @@ impl Inode {
         }
     }
 
+    /// A write that the medium puts into the sector behind, as far as the file goes there.
+    fn write_elsewhere(&mut self, offset: usize, bytes: &[u8]) {
+        self.write_in_vain(offset, bytes);
+        if let Some(medium) = &mut self.medium {
+            let room = medium.content.len().saturating_sub(offset + SECTOR);
+            let bytes = bytes.get(..room).unwrap_or(bytes);
+            medium.content.write(offset + SECTOR, bytes);
+        }
+    }
+
     fn write(&mut self, offset: usize, bytes: &[u8]) {
         let before = self.visible.len();
         self.visible.write(offset, bytes);
@@ -174,8 +184,13 @@ impl Inode {
         let mut content = self.durable().clone();
         let Some(medium) = &self.medium else { return Self::new(content, false) };
         let len = medium.pending_len(&self.visible);
-        if len > content.len() && choose(Choice::Length { name, len: len as u64 }) != Keep::Old {
-            content.grow(len);
+        let end = content.len();
+        if len > end {
+            match choose(Choice::Length { name, len: len as u64 }) {
+                Keep::Old => {}
+                Keep::Torn | Keep::New => content.grow(len),
+                Keep::Garbage => content.write(end, &garbage(end, len - end)),
+            }
         }
         for (_, at, piece) in medium.unsynced.iter().flat_map(Write::sectors) {
             // Nobody sees what lies behind the end, nor what changes nothing.
@@ -188,6 +203,10 @@ impl Inode {
                 Keep::Old => 0,
                 Keep::Torn => seen.len() / 2,
                 Keep::New => seen.len(),
+                Keep::Garbage => {
+                    content.write(at, &garbage(at, seen.len()));
+                    continue;
+                }
             };
             content.write(at, seen.get(..kept).unwrap_or_default());
         }
@@ -217,12 +236,21 @@ impl Inode {
             medium.content.flip(offset, xor);
             for write in &mut medium.unsynced {
                 let within = offset.checked_sub(write.offset);
-                if let Some(byte) = within.and_then(|within| write.bytes.get_mut(within)) {
+                let bytes = Arc::make_mut(&mut write.bytes);
+                if let Some(byte) = within.and_then(|within| bytes.get_mut(within)) {
                     *byte ^= xor;
                 }
             }
         }
     }
+}
+
+/// Bytes that nobody wrote, for a place in a file always the same.
+fn garbage(offset: usize, len: usize) -> Vec<u8> {
+    let mut random = Random::new(offset as u64);
+    let mut bytes = vec![0; len];
+    random.fill(&mut bytes);
+    bytes
 }
 
 impl Medium {
@@ -245,7 +273,7 @@ impl Medium {
 }
 
 impl Write {
-    const fn end(&self) -> usize {
+    fn end(&self) -> usize {
         self.offset + self.bytes.len()
     }
 
@@ -309,10 +337,10 @@ impl File for MemoryFile {
         let offset = place(offset)?;
         offset.checked_add(bytes.len()).ok_or(io::ErrorKind::FileTooLarge)?;
         let mut inode = self.inode.lock();
-        if turn.passed.is_lost {
-            inode.write_in_vain(offset, bytes);
-        } else {
-            inode.write(offset, bytes);
+        match turn.passed.goes {
+            Goes::Right => inode.write(offset, bytes),
+            Goes::Nowhere => inode.write_in_vain(offset, bytes),
+            Goes::Wrong => inode.write_elsewhere(offset, bytes),
         }
         Ok(bytes.len())
     }
@@ -567,6 +595,51 @@ mod tests {
         assert_eq!(durable(&disk), [[1; 512], [2; 512]].concat());
         file.drop_cache().unwrap();
         assert_eq!(content(&disk), durable(&disk));
+    }
+
+    #[test]
+    fn a_misdirected_write_is_in_the_cache_and_on_the_medium_in_the_sector_behind() {
+        let (disk, file) = disk(&[0; 3 * SECTOR]);
+        disk.fail_at(disk.calls(), Fault::Misdirected);
+        assert_eq!(file.write_at(&[1; SECTOR], 0).unwrap(), SECTOR);
+        assert_eq!(content(&disk), [[1; SECTOR], [0; SECTOR], [0; SECTOR]].concat());
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), [[0; SECTOR], [1; SECTOR], [0; SECTOR]].concat());
+        // It moves nothing beyond the end.
+        disk.fail_at(disk.calls(), Fault::Misdirected);
+        file.write_at(&[2; SECTOR], 2 * SECTOR as u64).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(&disk).len(), 3 * SECTOR);
+    }
+
+    #[test]
+    fn what_was_not_synced_may_be_garbage_and_nothing_else() {
+        let (disk, file) = disk(&[7; 2 * SECTOR]);
+        file.write_at(&[8; 100], SECTOR as u64 + 50).unwrap();
+        let left = content(&disk.crash(&mut |_| Keep::Garbage));
+        let (before, behind) = (SECTOR + 50, SECTOR + 150);
+        assert!(left[..before].iter().chain(&left[behind..]).all(|byte| *byte == 7));
+        assert!(left[before..behind].iter().any(|byte| *byte != 7 && *byte != 8));
+        file.sync().unwrap();
+        assert_eq!(content(&disk.crash(&mut |_| Keep::Garbage)), content(&disk));
+    }
+
+    #[test]
+    fn what_a_file_grew_by_may_be_stale_until_it_is_synced() {
+        let (disk, file) = disk(b"abc");
+        file.grow(2000).unwrap();
+        file.write_at(b"def", 1000).unwrap();
+        let stale = content(&disk.crash(&mut |choice| match choice {
+            Choice::Length { .. } => Keep::Garbage,
+            _ => Keep::New,
+        }));
+        assert_eq!(
+            (stale.len(), &stale[..3], &stale[1000..1003]),
+            (2000, &b"abc"[..], &b"def"[..])
+        );
+        assert!(stale[3..1000].iter().any(|byte| *byte != 0));
+        file.sync().unwrap();
+        assert_eq!(content(&disk.crash(&mut |_| Keep::Garbage)), content(&disk));
     }
 
     #[test]

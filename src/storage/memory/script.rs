@@ -42,6 +42,33 @@ pub(crate) enum CallKind {
     SharedPage,
 }
 
+impl CallKind {
+    /// Whether such a call may change what is on the disk, or what a crash leaves of it.
+    pub(crate) const fn may_change(self) -> bool {
+        match self {
+            Self::List
+            | Self::Open
+            | Self::Random
+            | Self::Len
+            | Self::Read
+            | Self::ReadDirect
+            | Self::Map => false,
+            Self::CreateDir
+            | Self::SyncDir
+            | Self::Create
+            | Self::Rename
+            | Self::Remove
+            | Self::Lock
+            | Self::Write
+            | Self::Sync
+            | Self::Grow
+            | Self::DropCache
+            | Self::Release
+            | Self::SharedPage => true,
+        }
+    }
+}
+
 /// What goes wrong with a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
@@ -54,13 +81,24 @@ pub(crate) enum Fault {
     /// A write goes to the cache alone and counts as clean there: the medium lies. Nothing else
     /// notices.
     LostWrite,
+    /// A write goes to the cache, and on the medium to the sector behind, at once: the medium lies,
+    /// and what was durable there is gone. Nothing else notices.
+    Misdirected,
+}
+
+/// Where a write ends up on the medium.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Goes {
+    Right,
+    Nowhere,
+    Wrong,
 }
 
 /// A call that gets through, and how far.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Passed {
     pub(super) bytes: u64,
-    pub(super) is_lost: bool,
+    pub(super) goes: Goes,
 }
 
 /// Why a call did not get through.
@@ -160,9 +198,10 @@ impl Script {
         }
         let for_ever = self.for_ever.filter(|(from, _)| number >= *from).map(|(_, fault)| fault);
         match self.once.remove(&number).or(for_ever) {
-            None => Ok(Passed { bytes: len, is_lost: false }),
-            Some(Fault::ShortCount) => Ok(Passed { bytes: len.div_ceil(2), is_lost: false }),
-            Some(Fault::LostWrite) => Ok(Passed { bytes: len, is_lost: true }),
+            None => Ok(Passed { bytes: len, goes: Goes::Right }),
+            Some(Fault::ShortCount) => Ok(Passed { bytes: len.div_ceil(2), goes: Goes::Right }),
+            Some(Fault::LostWrite) => Ok(Passed { bytes: len, goes: Goes::Nowhere }),
+            Some(Fault::Misdirected) => Ok(Passed { bytes: len, goes: Goes::Wrong }),
             Some(Fault::Error(kind)) => Err(Refusal::Fault(kind.into())),
             Some(Fault::Errno(number)) => Err(Refusal::Fault(io::Error::from_raw_os_error(number))),
         }

@@ -149,6 +149,11 @@ impl Sweep {
         self.base.keys().cloned().collect()
     }
 
+    /// How many of the damaged stores did not open for writing.
+    pub(super) const fn refused(&self) -> usize {
+        self.tally.closed + self.tally.read_only
+    }
+
     /// Counts what was done since the last time under a name.
     pub(super) fn count_as(&mut self, name: &str) {
         let tally = std::mem::take(&mut self.tally);
