@@ -30,3 +30,4 @@ mod torture;
 mod transact;
 mod verdict;
 mod verify;
+mod views;
