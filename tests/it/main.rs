@@ -19,6 +19,7 @@ mod groups;
 mod idempotency;
 mod lifecycle;
 mod limits;
+mod projections;
 mod query;
 mod reopen;
 mod subscribe;
