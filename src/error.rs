@@ -1,14 +1,15 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
 mod cursor;
+mod view;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
 pub use cursor::CursorError;
+pub use view::ViewError;
 
 use crate::names::{EventId, shown};
 use crate::position::{ExpectedVersion, Position, Version};
@@ -55,6 +56,8 @@ pub enum Error {
     Reentrant,
     /// A named cursor cannot be used or changed like that. Nothing was written.
     Cursor(CursorError),
+    /// The same of a view.
+    View(ViewError),
     /// Options that do not go together, or a value that an option does not take.
     InvalidOptions {
         /// What is wrong with them.
@@ -145,10 +148,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// An expectation, a condition or an id did not allow the append: read what is there and decide
-    /// again.
+    /// Something is not as the call takes it to be: read what is there and decide again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::ConditionFailed(_) | Self::IdConflict(_))
+        use Error::{ConditionFailed, Conflict, IdConflict, View};
+        let has_moved = matches!(self, View(ViewError::Moved { .. }));
+        has_moved || matches!(self, Conflict(_) | ConditionFailed(_) | IdConflict(_))
     }
 
     /// Nothing was written, or the same event ids make a second attempt harmless: the same call
@@ -218,6 +222,7 @@ impl fmt::Display for Error {
             Self::EmptyAppend => f.write_str("an append without events"),
             Self::Reentrant => f.write_str("a change of the store from inside a transaction of it"),
             Self::Cursor(cursor) => cursor.fmt(f),
+            Self::View(view) => view.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),

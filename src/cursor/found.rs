@@ -45,7 +45,7 @@ impl Cursors {
     }
 
     fn look_into(&self, found: &mut CursorsFound) -> Result<()> {
-        let bytes = self.catalog.state.file_bytes()?;
+        let bytes = self.catalog.state.values.file_bytes()?;
         if bytes > STATE_BYTES {
             found.unchecked = Some(format!("the state has {bytes} bytes"));
             return Ok(());

@@ -13,4 +13,5 @@ mod wait;
 pub use cursors::CursorInfo;
 pub(crate) use cursors::Cursors;
 pub use found::CursorsFound;
+pub(crate) use moved::Moved;
 pub use owned::OwnedCursor;

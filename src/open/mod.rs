@@ -14,8 +14,8 @@ use std::time::{Duration, Instant};
 use folded::newest_directory;
 use follow::{Follower, Place};
 use opening::{Opening, Surveyed};
-pub(crate) use recover::examine;
 use recover::Examined;
+pub(crate) use recover::examine;
 pub use report::{IndexCheckpoint, RecoveryReport};
 pub(crate) use scaffold::{read_header, writer_is_alive};
 

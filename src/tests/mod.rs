@@ -25,10 +25,12 @@ mod order;
 mod panics;
 mod rebuilt;
 mod schedules;
+mod snapshots;
 mod subscriptions;
 mod sweep;
 #[cfg(feature = "async")]
 mod tasks;
+mod views;
 
 use std::env;
 
