@@ -1,6 +1,7 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
 mod cursor;
+mod schema;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use cursor::CursorError;
+pub use schema::{ChainFault, SchemaError, StoredAs};
 
 use crate::names::{EventId, shown};
 use crate::position::{ExpectedVersion, Position, Version};
@@ -65,6 +67,9 @@ pub enum Error {
         /// What the codec says.
         why: String,
     },
+    /// An event cannot be read as a typed one, or upcasts do not go together. See
+    /// [`kit`](crate::kit).
+    Schema(SchemaError),
     /// The append was not written; the same call again is safe.
     NotWritten {
         /// What kept it from being written.
@@ -220,6 +225,7 @@ impl fmt::Display for Error {
             Self::Cursor(cursor) => cursor.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
+            Self::Schema(schema) => schema.fmt(f),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),
             Self::Unknown { cause } => write!(
                 f,

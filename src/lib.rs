@@ -53,6 +53,8 @@
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
 //! | `async` | for tasks: `Store::append_async`, `Subscribe::start_stream` |
+//! | `derive` | the derives of `annals::kit::TypedEvent` and `EventSet` |
+//! | `bincode` | typed events as bincode 2 |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
@@ -92,7 +94,10 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{CursorInfo, OwnedCursor};
-pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result};
+pub use error::{
+    ChainFault, Conflict, CursorError, Error, FailedCondition, IdConflict, Result, SchemaError,
+    StoredAs,
+};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,
