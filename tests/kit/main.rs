@@ -7,5 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod repository;
+mod scenarios;
 mod typed;
 mod upcasts;
