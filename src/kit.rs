@@ -4,6 +4,7 @@ mod decider;
 mod group;
 mod repository;
 mod scenario;
+mod schema;
 mod typed;
 mod upcast;
 
@@ -16,6 +17,7 @@ pub use group::{
 };
 pub use repository::{CommandError, Executed, Kept, Loaded, Repository, Request, StateKeeper};
 pub use scenario::{Decided, Scenario};
+pub use schema::{CheckedSchema, SchemaCatalogue, SchemaCheck, SchemaInfo, SchemaReport};
 pub use typed::{EventSet, Payload, PayloadRef, Schema, TypedEvent, codec};
 pub use upcast::{
     Lifted, LiftedEvents, LiftedSubscribe, LiftedSubscription, StepResult, Upcasts, UpcastsBuilder,
