@@ -2,6 +2,7 @@
 
 mod decider;
 mod group;
+mod reaction;
 mod repository;
 mod scenario;
 mod schema;
@@ -15,6 +16,7 @@ pub use group::{
     Consumer, ConsumerGroup, ConsumerInfo, Delivery, GroupBuilder, GroupInfo, ParkedEvent,
     ParkedPolicy,
 };
+pub use reaction::{Cause, Reaction, ReactionBuilder, ReactionError};
 pub use repository::{CommandError, Executed, Kept, Loaded, Repository, Request, StateKeeper};
 pub use scenario::{Decided, Scenario};
 pub use schema::{CheckedSchema, SchemaCatalogue, SchemaCheck, SchemaInfo, SchemaReport};

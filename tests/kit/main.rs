@@ -7,7 +7,10 @@
     reason = "a test fails by panicking"
 )]
 
+mod reactions;
 mod repository;
 mod scenarios;
+#[cfg(feature = "testkit")]
+mod timers;
 mod typed;
 mod upcasts;
