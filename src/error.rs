@@ -67,8 +67,7 @@ pub enum Error {
         /// What the codec says.
         why: String,
     },
-    /// An event cannot be read as a typed one, or upcasts do not go together. See
-    /// [`kit`](crate::kit).
+    /// An event cannot be read as a typed one, or upcasts do not go together.
     Schema(SchemaError),
     /// The append was not written; the same call again is safe.
     NotWritten {

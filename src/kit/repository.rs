@@ -3,26 +3,25 @@
 mod done;
 mod execute;
 mod fold;
+mod keeper;
 mod outcome;
 mod request;
+mod shared;
 mod turns;
 
 use std::fmt;
 
 use crate::error::Result;
-use crate::position::{Position, Version};
 use crate::query::Query;
 use crate::store::Store;
 use crate::sync::Arc;
 
 use super::decider::Decider;
 use super::upcast::Upcasts;
-use execute::Scope;
-use fold::Folded;
-pub use fold::{Kept, StateKeeper};
+pub use keeper::{Kept, StateKeeper};
 pub use outcome::{CommandError, Executed, Loaded};
 pub use request::Request;
-use turns::Turns;
+use shared::{Scope, Shared};
 
 /// Runs a decider against a store: reads events, decides, and appends what was decided, provided
 /// that nothing was appended meanwhile on which the decision rests.
@@ -77,15 +76,6 @@ use turns::Turns;
 /// ```
 pub struct Repository<D: Decider> {
     shared: Arc<Shared<D>>,
-}
-
-struct Shared<D: Decider> {
-    store: Store,
-    decider: Arc<D>,
-    upcasts: Upcasts,
-    keeper: Option<Arc<dyn StateKeeper<D::State>>>,
-    attempts: u32,
-    turns: Arc<Turns>,
 }
 
 /// So often a command is decided at most, unless said otherwise.
@@ -239,17 +229,6 @@ impl<D: Decider> Repository<D> {
         request: impl Into<Request<D::Command>>,
     ) -> Result<Executed<D::State, D::Event>, CommandError<D::Error>> {
         self.shared.execute(Scope::Query(query), stream.as_ref(), &request.into())
-    }
-}
-
-impl<D: Decider> Shared<D> {
-    fn initial(&self) -> Folded<D::State> {
-        Folded {
-            state: self.decider.initial(),
-            version: Version(0),
-            position: Position::START,
-            events: 0,
-        }
     }
 }
 

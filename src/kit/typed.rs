@@ -127,6 +127,22 @@ pub trait TypedEvent: Sized {
 /// # }
 /// # Ok::<(), annals::Error>(())
 /// ```
+///
+/// A stored name that stands twice does not compile, also where a type says it itself:
+///
+/// ```compile_fail
+/// use annals::kit::{EventSet, TypedEvent};
+/// #[derive(TypedEvent, serde::Serialize, serde::Deserialize)]
+/// #[event(name = "OrderPlaced")]
+/// struct Placed;
+/// #[derive(EventSet)]
+/// enum Order {
+///     #[event(typed)]
+///     Placed(Placed),
+///     #[event(name = "OrderPlaced")]
+///     Again,
+/// }
+/// ```
 pub trait EventSet: Sized {
     /// The types of the set, each with the version that it has today. Names are unique.
     const SCHEMAS: &'static [Schema];

@@ -10,7 +10,7 @@ mod subscription;
 
 use std::fmt;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::event::Event;
 use crate::query::Query;
 use crate::reader::AllEvents;
@@ -19,8 +19,9 @@ use crate::store::Store;
 use crate::sync::Arc;
 
 use super::typed::{Payload, PayloadRef};
-pub use build::{StepResult, UpcastsBuilder};
+pub use build::UpcastsBuilder;
 use chains::Chains;
+pub use chains::StepResult;
 pub use events::LiftedEvents;
 pub use lifted::Lifted;
 pub use subscription::{LiftedSubscribe, LiftedSubscription};
@@ -53,8 +54,9 @@ pub use subscription::{LiftedSubscribe, LiftedSubscription};
 ///     .build()?;
 ///
 /// let store = Store::in_memory()?;
-/// for (name, data) in [("OrderPlaced", r#"{"total":4}"#), ("OrderViewed", "{}"), ("OrderSent", "{}")] {
-///     store.append("Order-1", ExpectedVersion::Any, [NewEvent::new(name, data)])?;
+/// for name in ["OrderPlaced", "OrderViewed", "OrderSent"] {
+///     let event = NewEvent::new(name, r#"{"total":4}"#);
+///     store.append("Order-1", ExpectedVersion::Any, [event])?;
 /// }
 /// let mut today = Vec::new();
 /// for event in upcasts.read_stream(&store, "Order-1") {
@@ -96,7 +98,7 @@ impl Upcasts {
     ///     r#"{
     ///         "current": {"OrderPlaced": 2, "OrderShipped": 1},
     ///         "steps": [
-    ///             {"type": "OrderPlaced", "rename": {"total": "cents"}, "set": {"currency": "EUR"}},
+    ///             {"type": "OrderPlaced", "rename": {"total": "cents"}, "set": {"in": "EUR"}},
     ///             {"type": "OrderSent", "to": {"type": "OrderShipped"}, "default": {"by": null}},
     ///             {"type": "OrderViewed", "drop": true}
     ///         ]
@@ -104,7 +106,7 @@ impl Upcasts {
     /// )?;
     /// let old = Payload::new("OrderPlaced", 1, codec::JSON, r#"{"total":4}"#);
     /// let lifted = upcasts.lift_payload(old.as_ref())?;
-    /// assert_eq!(lifted[0].data, br#"{"cents":4,"currency":"EUR"}"#);
+    /// assert_eq!(lifted[0].data, br#"{"cents":4,"in":"EUR"}"#);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///
@@ -140,6 +142,21 @@ impl Upcasts {
         Ok(self.chains.lift(payload)?.unwrap_or_else(|| vec![payload.to_owned()]))
     }
 
+    /// Whether an event is today what it was when it was stored.
+    ///
+    /// ```
+    /// use annals::kit::Upcasts;
+    /// use annals::{ExpectedVersion, NewEvent, Position, Store};
+    /// let store = Store::in_memory()?;
+    /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("Sent", "")])?;
+    /// let upcasts = Upcasts::builder().rename(("Sent", 1), ("Shipped", 1)).build()?;
+    /// assert!(!upcasts.is_current(&store.event(Position(1))?.unwrap()));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn is_current(&self, event: &Event) -> bool {
+        self.chains.is_current(event)
+    }
+
     /// What an event would be today: the parts that it became, in order; none where it was dropped.
     /// One that needs no step is not copied.
     ///
@@ -157,22 +174,18 @@ impl Upcasts {
     /// # Ok::<(), annals::Error>(())
     /// ```
     pub fn lift(&self, event: &Event) -> Result<Vec<Lifted>> {
-        match self.chains.lift(PayloadRef::of(event)) {
-            Ok(None) => Ok(vec![Lifted::unchanged(event.clone())]),
-            Ok(Some(parts)) => Ok(Lifted::parts(event, parts)),
-            Err(Error::Schema(schema)) => Err(Error::Schema(schema.at(event.position()))),
-            Err(e) => Err(e),
-        }
+        self.chains.lift_event(event)
     }
 
     /// The events of any read, lifted. Parts stand in their order, also where the read goes
-    /// backwards. Where a query is to be held against what events are today, [`expand`](Self::expand)
-    /// it for the read, and say it again with [`LiftedEvents::matching`].
+    /// backwards. Where a query is to be held against what events are today,
+    /// [`expand`](Self::expand) it for the read, and say it again with
+    /// [`LiftedEvents::matching`].
     pub fn apply<I>(&self, events: I) -> LiftedEvents<I::IntoIter>
     where
         I: IntoIterator<Item = Result<Event>>,
     {
-        LiftedEvents::new(self.clone(), events.into_iter())
+        LiftedEvents::new(&self.chains, events.into_iter())
     }
 
     /// The events that match a query today, in the order of their positions. Types in the query are
@@ -204,15 +217,12 @@ impl Upcasts {
     /// # Ok::<(), annals::Error>(())
     /// ```
     pub fn expand(&self, query: Query) -> Query {
-        if self.is_empty() {
-            return query;
-        }
-        query.replace_types(|event_type| self.chains.sources(event_type))
+        self.chains.expand(query)
     }
 
     /// Describes a subscription to the events that match a query today.
     pub fn subscribe(&self, store: &Store, query: Query) -> LiftedSubscribe {
-        LiftedSubscribe::new(self.clone(), store.clone(), query)
+        LiftedSubscribe::new(&self.chains, store, query)
     }
 
     /// The types that were said to be [current](UpcastsBuilder::current), with their versions, in
@@ -238,6 +248,28 @@ impl Upcasts {
     /// ```
     pub fn steps(&self) -> Vec<(&str, u32)> {
         self.chains.steps()
+    }
+}
+
+impl UpcastsBuilder {
+    /// The upcasts, once it is checked that they go together.
+    ///
+    /// # Errors
+    ///
+    /// [`SchemaError::Chain`]: two steps that begin at the same type and version; a circle; a
+    /// version without a step between others that have one; a step that leads to another version of
+    /// its type than the next; where [current](Self::current) types were named, a chain that ends
+    /// elsewhere, or a step that begins at one of them.
+    ///
+    /// ```
+    /// use annals::kit::Upcasts;
+    /// use annals::{ChainFault, Error, SchemaError};
+    /// let circle = Upcasts::builder().rename(("A", 1), ("B", 1)).rename(("B", 1), ("A", 1));
+    /// let Err(Error::Schema(SchemaError::Chain { fault, .. })) = circle.build() else { panic!() };
+    /// assert_eq!(fault, ChainFault::Cycle);
+    /// ```
+    pub fn build(self) -> Result<Upcasts> {
+        Ok(Upcasts { chains: Arc::new(self.checked()?) })
     }
 }
 

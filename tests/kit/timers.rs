@@ -3,7 +3,7 @@
 #[path = "../../examples/reminders/schedule.rs"]
 mod schedule;
 
-use annals::testkit::SimulatedDisk;
+use annals::testkit::{Fault, SimulatedDisk};
 use annals::{Error, EventId, Result, Store, StoreOptions};
 
 use annals::kit::CommandError;
@@ -74,6 +74,25 @@ fn each_reminder_is_sent_once_whatever_the_crash() {
         }
         if done.is_ok() && disk.calls() <= call {
             assert!(runs > 50, "{runs} runs");
+            return;
+        }
+    }
+}
+
+#[test]
+fn each_reminder_is_sent_once_whatever_call_fails() {
+    let step = if std::env::var_os("ANNALS_LONG").is_some() { 1 } else { 7 };
+    for call in (0..).step_by(step) {
+        let disk = SimulatedDisk::new(call);
+        disk.fail_at(call, Fault::DiskError);
+        let done = work(&disk, 1..=8);
+        let is_over = done.is_ok() && disk.calls() <= call;
+        drop(done);
+        disk.heal();
+        // The process ends; whatever was said to have failed is done again.
+        check(&work(&disk, 1..=8).unwrap());
+        if is_over {
+            assert!(call > 100, "{call} calls");
             return;
         }
     }

@@ -6,14 +6,8 @@ use crate::position::{Position, Version};
 use crate::query::Query;
 
 use super::super::decider::Decider;
-use super::Shared;
-use super::execute::Scope;
 use super::outcome::{CommandError, Executed};
-
-/// The id of an event that a command leads to, counted from 0.
-pub(super) fn event_id(command: EventId, number: usize) -> EventId {
-    command.derive(&format!("event {number}"))
-}
+use super::shared::{Scope, Shared, event_id};
 
 impl<D: Decider> Shared<D> {
     /// What came of a command when it was executed before, if it was.

@@ -4,24 +4,13 @@ use crate::error::{Error, Result};
 use crate::event::Appended;
 use crate::new_event::NewEvent;
 use crate::position::ExpectedVersion;
-use crate::query::Query;
 
 use super::super::decider::Decider;
 use super::super::typed::EventSet;
-use super::Shared;
-use super::done::event_id;
-use super::fold::Folded;
+use super::keeper::Folded;
 use super::outcome::{CommandError, Executed};
 use super::request::Request;
-
-/// What a decision rests on.
-#[derive(Clone, Copy)]
-pub(super) enum Scope<'a> {
-    /// The stream that is appended to.
-    Stream,
-    /// What matches a query.
-    Query(&'a Query),
-}
+use super::shared::{Scope, Shared, event_id};
 
 type Outcome<D> = Result<
     Executed<<D as Decider>::State, <D as Decider>::Event>,

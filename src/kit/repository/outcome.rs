@@ -6,7 +6,7 @@ use crate::error::Error;
 use crate::names::{EventId, shown};
 use crate::position::{Position, Version};
 
-use super::fold::Folded;
+use super::keeper::Folded;
 
 /// A state, and up to where it was folded.
 #[derive(Clone, Debug, PartialEq, Eq)]

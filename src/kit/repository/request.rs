@@ -8,7 +8,7 @@ use crate::names::EventId;
 /// | | on the events |
 /// |---|---|
 /// | correlation id | what was said; else the command's id, if it has one |
-/// | causation id | what was said (mostly the event that caused the command); else the command's id |
+/// | causation id | what was said (mostly the event that is the cause); else the command's id |
 /// | metadata | what was said |
 ///
 /// ```

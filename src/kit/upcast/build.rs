@@ -4,16 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::error::{ChainFault, Error, Result, SchemaError, StoredAs};
-use crate::sync::Arc;
 
 use super::super::typed::{EventSet, Payload, PayloadRef, Schema, TypedEvent};
-use super::Upcasts;
-use super::chains::{At, Chains, Run, Step};
+use super::chains::{At, Chains, Run, Step, StepResult};
 
-/// What a step returns; its error is any text or error.
-pub type StepResult<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
-
-/// Steps that are being described: a builder. Made by [`Upcasts::builder`].
+/// Steps that are being described: a builder. Made by
+/// [`Upcasts::builder`](super::Upcasts::builder).
 #[derive(Default)]
 #[must_use = "steps do nothing until they are built"]
 pub struct UpcastsBuilder {
@@ -156,27 +152,11 @@ impl UpcastsBuilder {
         self
     }
 
-    /// The upcasts, once it is checked that they go together.
-    ///
-    /// # Errors
-    ///
-    /// [`SchemaError::Chain`]: two steps that begin at the same type and version; a circle; a
-    /// version without a step between others that have one; a step that leads to another version of
-    /// its type than the next; where [current](Self::current) types were named, a chain that ends
-    /// elsewhere, or a step that begins at one of them.
-    ///
-    /// ```
-    /// use annals::kit::Upcasts;
-    /// use annals::{ChainFault, Error, SchemaError};
-    /// let circle = Upcasts::builder().rename(("A", 1), ("B", 1)).rename(("B", 1), ("A", 1)).build();
-    /// let Err(Error::Schema(SchemaError::Chain { fault, .. })) = circle else { panic!() };
-    /// assert_eq!(fault, ChainFault::Cycle);
-    /// ```
-    pub fn build(self) -> Result<Upcasts> {
-        let fault = self.fault.clone().or_else(|| self.find_fault());
-        match fault {
+    /// The chains, once it is checked that they go together.
+    pub(super) fn checked(self) -> Result<Chains> {
+        match self.fault.clone().or_else(|| self.find_fault()) {
             Some(fault) => Err(Error::Schema(fault)),
-            None => Ok(Upcasts { chains: Arc::new(Chains::new(self.steps, self.current)) }),
+            None => Ok(Chains::new(self.steps, self.current)),
         }
     }
 
@@ -254,6 +234,7 @@ impl fmt::Debug for UpcastsBuilder {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Upcasts;
     use super::*;
 
     fn fault_of(builder: UpcastsBuilder) -> Option<(String, u32, ChainFault)> {

@@ -1,11 +1,17 @@
 //! The steps, by where they begin, and what runs them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 
 use crate::error::{Error, Result, SchemaError, StoredAs};
+use crate::event::Event;
+use crate::query::Query;
 
 use super::super::typed::{Payload, PayloadRef};
-use super::build::StepResult;
+use super::lifted::Lifted;
+
+/// What a step returns; its error is any text or error.
+pub type StepResult<T> = std::result::Result<T, Box<dyn std::error::Error + Send + Sync>>;
 
 /// A type and a schema version of it.
 pub(super) type At = (String, u32);
@@ -24,7 +30,7 @@ pub(super) struct Chains {
     steps: BTreeMap<String, BTreeMap<u32, Step>>,
     /// For each type the other types of which one version can become it.
     sources: BTreeMap<String, BTreeSet<String>>,
-    /// The types that chains were checked to end at, with their versions; none where none were said.
+    /// The types that chains were checked to end at, with their versions, where they were said.
     pub(super) current: BTreeMap<String, u32>,
 }
 
@@ -67,10 +73,33 @@ impl Chains {
     }
 
     /// A type and all that can become it, in order.
-    pub(super) fn sources(&self, event_type: &str) -> Vec<String> {
+    fn sources(&self, event_type: &str) -> Vec<String> {
         let mut names = self.sources.get(event_type).cloned().unwrap_or_default();
         names.insert(event_type.into());
         names.into_iter().collect()
+    }
+
+    /// Whether an event is what it was when it was stored.
+    pub(super) fn is_current(&self, event: &Event) -> bool {
+        self.step(event.event_type(), event.schema_version()).is_none()
+    }
+
+    /// What an event becomes.
+    pub(super) fn lift_event(&self, event: &Event) -> Result<Vec<Lifted>> {
+        match self.lift(PayloadRef::of(event)) {
+            Ok(None) => Ok(vec![Lifted::unchanged(event.clone())]),
+            Ok(Some(parts)) => Ok(Lifted::parts(event, parts)),
+            Err(Error::Schema(schema)) => Err(Error::Schema(schema.at(event.position()))),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// A query that finds whatever can match the given one once it is lifted.
+    pub(super) fn expand(&self, query: Query) -> Query {
+        if self.is_empty() {
+            return query;
+        }
+        query.replace_types(|event_type| self.sources(event_type))
     }
 
     /// What a payload becomes; `None` where it is current already.
@@ -109,4 +138,10 @@ fn run(step: &Step, payload: PayloadRef<'_>) -> Result<Vec<Payload>> {
         }
     }
     Ok(parts)
+}
+
+impl fmt::Debug for Chains {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Chains").field("steps", &self.steps()).finish_non_exhaustive()
+    }
 }

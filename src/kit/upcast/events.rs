@@ -1,19 +1,22 @@
 //! Reads whose events are lifted.
 
+use std::fmt;
 use std::vec;
 
 use crate::error::Result;
 use crate::event::Event;
 use crate::query::Query;
+use crate::sync::Arc;
 
-use super::{Lifted, Upcasts};
+use super::chains::Chains;
+use super::lifted::Lifted;
 
-/// The iterator over lifted events. Made by [`Upcasts::apply`] and the reads of [`Upcasts`].
+/// The iterator over lifted events. Made by [`Upcasts::apply`](super::Upcasts::apply) and the reads
+/// beside it.
 ///
 /// An event whose step fails is an error in its place, and the iterator goes on behind it.
-#[derive(Debug)]
 pub struct LiftedEvents<I> {
-    upcasts: Upcasts,
+    chains: Arc<Chains>,
     events: I,
     query: Option<Query>,
     /// The parts of the last event that are left.
@@ -21,8 +24,9 @@ pub struct LiftedEvents<I> {
 }
 
 impl<I: Iterator<Item = Result<Event>>> LiftedEvents<I> {
-    pub(super) fn new(upcasts: Upcasts, events: I) -> Self {
-        Self { upcasts, events, query: None, parts: Vec::new().into_iter() }
+    pub(super) fn new(chains: &Arc<Chains>, events: I) -> Self {
+        let (chains, parts) = (Arc::clone(chains), Vec::new().into_iter());
+        Self { chains, events, query: None, parts }
     }
 
     /// Only what matches a query today.
@@ -54,7 +58,19 @@ impl<I: Iterator<Item = Result<Event>>> Iterator for LiftedEvents<I> {
                     return Some(Ok(part));
                 }
             }
-            match self.events.next()?.and_then(|event| self.upcasts.lift(&event)) {
+            let lifted = match self.events.next()? {
+                // Nothing is allocated for an event that is what it was.
+                Ok(event) if self.chains.is_current(&event) => {
+                    let part = Lifted::unchanged(event);
+                    if self.query.as_ref().is_none_or(|query| is_match(query, &part)) {
+                        return Some(Ok(part));
+                    }
+                    continue;
+                }
+                Ok(event) => self.chains.lift_event(&event),
+                Err(e) => Err(e),
+            };
+            match lifted {
                 Ok(parts) => self.parts = parts.into_iter(),
                 Err(e) => return Some(Err(e)),
             }
@@ -64,4 +80,10 @@ impl<I: Iterator<Item = Result<Event>>> Iterator for LiftedEvents<I> {
 
 pub(super) fn is_match(query: &Query, part: &Lifted) -> bool {
     query.matches_as(part.stored(), part.event_type())
+}
+
+impl<I> fmt::Debug for LiftedEvents<I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LiftedEvents").field("query", &self.query).finish_non_exhaustive()
+    }
 }

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 
 use super::super::typed::Payload;
 use super::super::typed::codec;
-use super::build::{StepResult, UpcastsBuilder};
+use super::build::UpcastsBuilder;
+use super::chains::StepResult;
 
 type Fields = Map<String, Value>;
 

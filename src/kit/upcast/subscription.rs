@@ -9,16 +9,18 @@ use crate::position::Position;
 use crate::query::Query;
 use crate::store::Store;
 use crate::subscription::{StopHandle, Subscription};
+use crate::sync::Arc;
 
+use super::chains::Chains;
 use super::events::is_match;
-use super::{Lifted, Upcasts};
+use super::lifted::Lifted;
 
 /// A subscription to lifted events that is being described: a builder. Made by
-/// [`Upcasts::subscribe`].
+/// [`Upcasts::subscribe`](super::Upcasts::subscribe).
 #[derive(Clone, Debug)]
 #[must_use = "a subscription does nothing until it is started"]
 pub struct LiftedSubscribe {
-    upcasts: Upcasts,
+    chains: Arc<Chains>,
     store: Store,
     query: Query,
     after: Position,
@@ -26,8 +28,9 @@ pub struct LiftedSubscribe {
 }
 
 impl LiftedSubscribe {
-    pub(super) fn new(upcasts: Upcasts, store: Store, query: Query) -> Self {
-        Self { upcasts, store, query, after: Position::START, cursor: None }
+    pub(super) fn new(chains: &Arc<Chains>, store: &Store, query: Query) -> Self {
+        let (chains, store) = (Arc::clone(chains), store.clone());
+        Self { chains, store, query, after: Position::START, cursor: None }
     }
 
     /// Only events behind a position.
@@ -51,11 +54,11 @@ impl LiftedSubscribe {
     pub fn start(self) -> Result<LiftedSubscription> {
         let cursor = self.cursor.map(|name| self.store.own_cursor(name)).transpose()?;
         let saved = cursor.as_ref().map(OwnedCursor::position).transpose()?.flatten();
-        let stored = self.upcasts.expand(self.query.clone());
+        let stored = self.chains.expand(self.query.clone());
         let after = saved.unwrap_or(self.after);
         let events = self.store.subscribe().matching(stored).after(after).start()?;
         Ok(LiftedSubscription {
-            upcasts: self.upcasts,
+            chains: self.chains,
             query: self.query,
             events,
             cursor,
@@ -92,7 +95,7 @@ impl LiftedSubscribe {
 /// ```
 #[derive(Debug)]
 pub struct LiftedSubscription {
-    upcasts: Upcasts,
+    chains: Arc<Chains>,
     query: Query,
     events: Subscription,
     cursor: Option<OwnedCursor>,
@@ -179,7 +182,7 @@ impl LiftedSubscription {
             };
             let Some(event) = next else { return Ok(None) };
             self.before = Some(Position(event.position().0.saturating_sub(1)));
-            match self.upcasts.lift(&event) {
+            match self.chains.lift_event(&event) {
                 Ok(parts) => self.parts = parts.into_iter(),
                 Err(e) => {
                     self.has_failed = true;
