@@ -19,7 +19,7 @@ use crate::sync::Arc;
 use super::decider::Decider;
 use super::upcast::Upcasts;
 pub use keeper::{Kept, StateKeeper};
-pub use outcome::{CommandError, Executed, Loaded};
+pub use outcome::{CommandError, CommandResult, Executed, Loaded};
 pub use request::Request;
 use shared::{Scope, Shared};
 
@@ -170,7 +170,7 @@ impl<D: Decider> Repository<D> {
         &self,
         stream: impl AsRef<str>,
         request: impl Into<Request<D::Command>>,
-    ) -> Result<Executed<D::State, D::Event>, CommandError<D::Error>> {
+    ) -> CommandResult<D> {
         self.shared.execute(Scope::Stream, stream.as_ref(), &request.into())
     }
 
@@ -227,7 +227,7 @@ impl<D: Decider> Repository<D> {
         query: &Query,
         stream: impl AsRef<str>,
         request: impl Into<Request<D::Command>>,
-    ) -> Result<Executed<D::State, D::Event>, CommandError<D::Error>> {
+    ) -> CommandResult<D> {
         self.shared.execute(Scope::Query(query), stream.as_ref(), &request.into())
     }
 }

@@ -53,14 +53,14 @@ pub fn export(store: &Store, mut writer: impl Write) -> Result<u64, ExportError>
 ///
 /// What the writer says.
 pub fn write_event(event: &Event, out: impl Write) -> io::Result<()> {
-    let content = Content {
+    let line = Line {
         id: event.id(),
         event_type: event.event_type(),
         schema_version: event.schema_version(),
         content_type: event.content_type(),
         data: event.data(),
     };
-    write(event, &content, out)
+    write(event, &line, out)
 }
 
 /// Writes a stored event with the type, schema version, content type and data of a new one, and its
@@ -81,18 +81,18 @@ pub fn write_event(event: &Event, out: impl Write) -> io::Result<()> {
 ///
 /// What the writer says.
 pub fn write_event_as(event: &Event, content: &NewEvent, out: impl Write) -> io::Result<()> {
-    let content = Content {
+    let line = Line {
         id: content.id.unwrap_or_else(|| event.id()),
         event_type: &content.event_type,
         schema_version: content.schema_version,
         content_type: &content.content_type,
         data: &content.data,
     };
-    write(event, &content, out)
+    write(event, &line, out)
 }
 
 /// What of a line may be another than what is stored.
-struct Content<'a> {
+struct Line<'a> {
     id: EventId,
     event_type: &'a str,
     schema_version: u32,
@@ -100,19 +100,19 @@ struct Content<'a> {
     data: &'a [u8],
 }
 
-fn write(event: &Event, content: &Content<'_>, mut out: impl Write) -> io::Result<()> {
+fn write(event: &Event, line: &Line<'_>, mut out: impl Write) -> io::Result<()> {
     write!(out, "{{\"global_position\":{},\"stream_id\":", event.position())?;
     serde_json::to_writer(&mut out, event.stream())?;
-    write!(out, ",\"version\":{},\"event_id\":\"{}\"", event.version(), content.id)?;
+    write!(out, ",\"version\":{},\"event_id\":\"{}\"", event.version(), line.id)?;
     out.write_all(b",\"event_type\":")?;
-    serde_json::to_writer(&mut out, content.event_type)?;
-    write!(out, ",\"schema_version\":{},\"created_at\":", content.schema_version)?;
+    serde_json::to_writer(&mut out, line.event_type)?;
+    write!(out, ",\"schema_version\":{},\"created_at\":", line.schema_version)?;
     match format_time(event.created_at()) {
         Some(time) => write!(out, "\"{time}\"")?,
         // Rather an unusual line than a store that cannot be exported.
         None => write!(out, "{}", event.created_at().as_micros())?,
     }
-    write_data(content, &mut out)?;
+    write_data(line, &mut out)?;
     write_metadata(event, &mut out)?;
     out.write_all(b",\"tags\":[")?;
     for (i, tag) in event.tags().enumerate() {
@@ -124,16 +124,16 @@ fn write(event: &Event, content: &Content<'_>, mut out: impl Write) -> io::Resul
     out.write_all(b"]}")
 }
 
-fn write_data(content: &Content<'_>, out: &mut impl Write) -> io::Result<()> {
-    let json = one_line_json(content.data);
+fn write_data(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {
+    let json = one_line_json(line.data);
     let implied = if json.is_some() { JSON } else { BINARY };
-    if content.content_type != implied {
+    if line.content_type != implied {
         out.write_all(b",\"content_type\":")?;
-        serde_json::to_writer(&mut *out, content.content_type)?;
+        serde_json::to_writer(&mut *out, line.content_type)?;
     }
     match json {
         Some(json) => write!(out, ",\"data\":{json}"),
-        None => write!(out, ",\"data_base64\":\"{}\"", BASE64.encode(content.data)),
+        None => write!(out, ",\"data_base64\":\"{}\"", BASE64.encode(line.data)),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::position::{Position, Version};
 use crate::query::Query;
 
 use super::super::decider::Decider;
-use super::outcome::{CommandError, Executed};
+use super::outcome::{CommandError, DoneBy, Executed};
 use super::shared::{Scope, Shared, event_id};
 
 impl<D: Decider> Shared<D> {
@@ -16,7 +16,7 @@ impl<D: Decider> Shared<D> {
         scope: Scope<'_>,
         stream: &str,
         command: Option<EventId>,
-    ) -> Result<Option<Executed<D::State, D::Event>>, CommandError<D::Error>> {
+    ) -> Result<Option<DoneBy<D>>, CommandError<D::Error>> {
         let Some(command) = command else { return Ok(None) };
         let Some(first) = self.store.event_by_id(event_id(command, 0))? else {
             return Ok(None);

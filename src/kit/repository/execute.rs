@@ -8,14 +8,9 @@ use crate::position::ExpectedVersion;
 use super::super::decider::Decider;
 use super::super::typed::EventSet;
 use super::keeper::Folded;
-use super::outcome::{CommandError, Executed};
+use super::outcome::{CommandError, CommandResult, DoneBy, Executed};
 use super::request::Request;
 use super::shared::{Scope, Shared, event_id};
-
-type Outcome<D> = Result<
-    Executed<<D as Decider>::State, <D as Decider>::Event>,
-    CommandError<<D as Decider>::Error>,
->;
 
 impl<D: Decider> Shared<D> {
     pub(super) fn execute(
@@ -23,7 +18,7 @@ impl<D: Decider> Shared<D> {
         scope: Scope<'_>,
         stream: &str,
         request: &Request<D::Command>,
-    ) -> Outcome<D> {
+    ) -> CommandResult<D> {
         if let Some(done) = self.done_before(scope, stream, request.id)? {
             return Ok(done);
         }
@@ -81,7 +76,7 @@ impl<D: Decider> Shared<D> {
         stream: &str,
         request: &Request<D::Command>,
         attempts: u32,
-    ) -> Outcome<D> {
+    ) -> CommandResult<D> {
         match self.done_before(scope, stream, request.id)? {
             Some(done) => Ok(Executed { attempts, ..done }),
             None => {
@@ -120,7 +115,7 @@ impl<D: Decider> Shared<D> {
         events: Vec<D::Event>,
         done: Appended,
         attempts: u32,
-    ) -> Executed<D::State, D::Event> {
+    ) -> DoneBy<D> {
         let mut folded = events.iter().fold(folded, |folded, event| self.evolve(folded, event));
         (folded.version, folded.position) = (done.version, done.position);
         if let (Scope::Stream, Some(keeper)) = (scope, &self.keeper) {

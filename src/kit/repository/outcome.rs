@@ -6,7 +6,13 @@ use crate::error::Error;
 use crate::names::{EventId, shown};
 use crate::position::{Position, Version};
 
+use super::super::decider::Decider;
 use super::keeper::Folded;
+
+/// What comes of a decider's commands.
+pub type CommandResult<D> = Result<DoneBy<D>, CommandError<<D as Decider>::Error>>;
+
+pub(super) type DoneBy<D> = Executed<<D as Decider>::State, <D as Decider>::Event>;
 
 /// A state, and up to where it was folded.
 #[derive(Clone, Debug, PartialEq, Eq)]

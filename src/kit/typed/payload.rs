@@ -92,7 +92,6 @@ impl Payload {
     }
 
     /// The same, borrowed.
-    #[expect(clippy::should_implement_trait, reason = "a value that borrows, not a reference")]
     pub fn as_ref(&self) -> PayloadRef<'_> {
         PayloadRef {
             event_type: &self.event_type,

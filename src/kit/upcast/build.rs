@@ -1,5 +1,6 @@
 //! How steps are described, and what is checked before an event is read by them.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
@@ -161,10 +162,13 @@ impl UpcastsBuilder {
     }
 
     fn add(mut self, from: At, step: Step) -> Self {
-        if self.steps.contains_key(&from) {
-            self.fault.get_or_insert_with(|| fault(&from, ChainFault::TwoSteps));
-        } else {
-            self.steps.insert(from, step);
+        match self.steps.entry(from) {
+            Entry::Vacant(place) => {
+                place.insert(step);
+            }
+            Entry::Occupied(place) => {
+                self.fault.get_or_insert_with(|| fault(place.key(), ChainFault::TwoSteps));
+            }
         }
         self
     }

@@ -103,7 +103,7 @@ fn read_changes(step: &Fields, what: &str) -> Result<Changes> {
     }
     for (key, into) in [("set", &mut changes.set), ("default", &mut changes.default)] {
         if let Some(fields) = step.get(key) {
-            *into = object(fields, &format!("`{key}` of {what}"))?.clone();
+            into.clone_from(object(fields, &format!("`{key}` of {what}"))?);
         }
     }
     Ok(changes)
