@@ -1,6 +1,7 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
 mod cursor;
+mod view;
 
 use std::borrow::Cow;
 use std::fmt;
@@ -9,6 +10,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 pub use cursor::CursorError;
+pub use view::ViewError;
 
 use crate::names::{EventId, shown};
 use crate::position::{ExpectedVersion, Position, Version};
@@ -55,6 +57,8 @@ pub enum Error {
     Reentrant,
     /// A named cursor cannot be used or changed like that. Nothing was written.
     Cursor(CursorError),
+    /// A view cannot be used or changed like that. Nothing was written.
+    View(ViewError),
     /// Options that do not go together, or a value that an option does not take.
     InvalidOptions {
         /// What is wrong with them.
@@ -145,10 +149,16 @@ pub enum Error {
 }
 
 impl Error {
-    /// An expectation, a condition or an id did not allow the append: read what is there and decide
-    /// again.
+    /// An expectation, a condition or an id did not allow the append, or a view has moved: read what
+    /// is there and decide again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::ConditionFailed(_) | Self::IdConflict(_))
+        matches!(
+            self,
+            Self::Conflict(_)
+                | Self::ConditionFailed(_)
+                | Self::IdConflict(_)
+                | Self::View(ViewError::Moved { .. })
+        )
     }
 
     /// Nothing was written, or the same event ids make a second attempt harmless: the same call
@@ -218,6 +228,7 @@ impl fmt::Display for Error {
             Self::EmptyAppend => f.write_str("an append without events"),
             Self::Reentrant => f.write_str("a change of the store from inside a transaction of it"),
             Self::Cursor(cursor) => cursor.fmt(f),
+            Self::View(view) => view.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),

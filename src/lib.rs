@@ -79,12 +79,14 @@ mod promise;
 mod query;
 mod reader;
 mod search;
+mod snapshot;
 mod state;
 mod storage;
 mod store;
 mod subscription;
 mod sync;
 mod upkeep;
+mod view;
 mod watermark;
 #[cfg(feature = "async")]
 mod worker;
@@ -92,7 +94,7 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{CursorInfo, OwnedCursor};
-pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result};
+pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result, ViewError};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,
@@ -108,10 +110,14 @@ pub use reader::{
 pub use search::Explanation;
 #[cfg(feature = "async")]
 pub use store::{AppendFuture, CommitFuture};
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};
 pub use store::{Info, Store, StoreOptions, StreamInfo, View};
 #[cfg(feature = "async")]
 pub use subscription::{EventStream, SaveFuture};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
+pub use view::{
+    MAX_VIEW_KEY, ParkedInView, StoredView, ViewEntries, ViewInfo, ViewScan, ViewUpdate,
+};
 
 #[cfg(feature = "testkit")]
 pub mod testkit;

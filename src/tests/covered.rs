@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use super::history::Runner;
 use super::{crash, cursors, explore, faults};
 use crate::Durability;
-use crate::format::files::{LogFile, TEMPORARY, parse_directory, parse_values};
+use crate::format::files::{LogFile, StateFile, TEMPORARY, parse_directory};
 use crate::storage::memory::{Call, CallKind};
 
 /// The calls of the storage: the traits' methods, and what the simulated disk counts them as.
@@ -40,13 +40,15 @@ const CALLS: [(&str, Option<CallKind>); 22] = [
 ];
 
 /// The kinds of files, as `format/files.rs` declares them.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "STORE",
     "LOCK",
     "HEAD",
     "TEMPORARY",
     "DIRECTORY",
     "VALUES",
+    "SNAPSHOTS",
+    "VIEW",
     "Segment",
     "SealedIndex",
     "IndexCheckpoint",
@@ -203,7 +205,11 @@ fn kind_of(name: &str) -> Option<&'static str> {
         "head" => "HEAD",
         _ if entry.ends_with(TEMPORARY) => "TEMPORARY",
         _ if parse_directory(entry).is_some() => "DIRECTORY",
-        _ if parse_values(entry).is_some() => "VALUES",
+        _ if let Some((file, _)) = StateFile::parse(entry) => match file {
+            StateFile::Values => "VALUES",
+            StateFile::Snapshots => "SNAPSHOTS",
+            StateFile::View(_) => "VIEW",
+        },
         _ => match LogFile::parse(entry)? {
             LogFile::Segment { .. } => "Segment",
             LogFile::SealedIndex { .. } => "SealedIndex",
