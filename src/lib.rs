@@ -108,9 +108,9 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};
 #[cfg(feature = "async")]
 pub use store::{AppendFuture, CommitFuture};
-pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};
 pub use store::{Info, Store, StoreOptions, StreamInfo, View};
 #[cfg(feature = "async")]
 pub use subscription::{EventStream, SaveFuture};

@@ -218,10 +218,8 @@ impl Snapshots {
         kind.map_or(Ok(()), check_snapshot_kind)?;
         let part = &self.catalog.state.snapshots;
         part.load()?;
-        let prefix = kind.map_or_else(
-            || [stream.as_bytes(), &[0]].concat(),
-            |kind| snapshots_of(stream, kind),
-        );
+        let prefix = kind
+            .map_or_else(|| [stream.as_bytes(), &[0]].concat(), |kind| snapshots_of(stream, kind));
         let found = part.pick(&Range::prefix(&prefix), usize::MAX, false).found;
         let changes: Vec<Change> =
             found.into_iter().map(|(key, _)| Change { key, value: None }).collect();

@@ -258,18 +258,17 @@ mod tests {
         assert_eq!(listed_key("a"), [2, b'a']);
         assert_eq!((listed_name(b"\x02ab"), listed_name(b"\x01ab")), (Some("ab"), None));
 
-        let at = SavedCursor {
-            position: 7,
-            event: [8; 16],
-            event_time: time(9),
-            saved_at: time(10),
-        };
+        let at =
+            SavedCursor { position: 7, event: [8; 16], event_time: time(9), saved_at: time(10) };
         let place = ViewPlace { id: [5; 16], at };
         assert_eq!(place.encode(), [vec![5; 16], at.encode()].concat());
         assert_eq!(ViewPlace::decode(&place.encode()), Ok(place));
         assert!(ViewPlace::decode(&place.encode()[1..]).is_err());
 
-        assert_eq!(in_frame(&[5; 16], b"\x01k"), [vec![3], vec![5; 16], b"\x01k".to_vec()].concat());
+        assert_eq!(
+            in_frame(&[5; 16], b"\x01k"),
+            [vec![3], vec![5; 16], b"\x01k".to_vec()].concat()
+        );
         assert_eq!(of_frame(&in_frame(&[5; 16], b"\x01k")), Some(([5; 16], &b"\x01k"[..])));
         assert_eq!((of_frame(b"\x01name"), of_frame(&[3; 16])), (None, None));
         assert_eq!((entry_key(b"k"), of_entry(b"\x01k")), (vec![1, b'k'], &b"k"[..]));

@@ -12,8 +12,8 @@ use crate::bytes::Bytes;
 use crate::catalog::{Catalog, Feed};
 use crate::error::{Error, Result};
 use crate::event::Event;
-use crate::format::directory::SegmentRow;
 use crate::format::Invalid;
+use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
 use crate::format::frame::{Begin, Frame};
 use crate::format::head::{Head, salt_word};
@@ -143,7 +143,8 @@ fn take_in(
     let bytes = bytes.get(..frame.len as usize).unwrap_or_default().to_vec();
     let wrong = |invalid: Invalid| segment.corrupt(offset, &invalid.expected, &invalid.found);
     let changes = frame.state_writes(&bytes).map_err(wrong)?;
-    let changes = if changes.is_empty() { Vec::new() } else { changes_of(changes).map_err(wrong)? };
+    let changes =
+        if changes.is_empty() { Vec::new() } else { changes_of(changes).map_err(wrong)? };
     let at = FrameAt::new(offset, *frame, Bytes::from_vec(bytes));
     // All of them or none, so that the index always ends with a frame.
     let events = (0..frame.events).map(|index| segment.event(&at, index));

@@ -36,7 +36,8 @@ pub(super) struct Frames {
 
 impl Written {
     fn bytes(&self) -> usize {
-        let size = |change: &Change| change.key.len() + change.value.as_ref().map_or(0, |v| v.len());
+        let size =
+            |change: &Change| change.key.len() + change.value.as_ref().map_or(0, |v| v.len());
         self.changes.iter().map(size).sum::<usize>() + 64 * self.changes.len()
     }
 }

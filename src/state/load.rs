@@ -91,8 +91,7 @@ impl News {
 /// The numbers of the files of a part, in order.
 fn numbers(names: &[String], of: StateFile) -> Vec<u32> {
     let its = |name: &String| StateFile::parse(name).filter(|(file, _)| *file == of);
-    let mut numbers: Vec<u32> =
-        names.iter().filter_map(its).map(|(_, number)| number).collect();
+    let mut numbers: Vec<u32> = names.iter().filter_map(its).map(|(_, number)| number).collect();
     numbers.sort_unstable();
     numbers
 }

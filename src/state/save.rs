@@ -2,8 +2,8 @@
 
 use super::change::{Change, check, row};
 use super::compact::{self, Plan};
-use super::table::take_in;
 use super::part::{Io, Open, Part, Waiting};
+use super::table::take_in;
 use crate::error::{Error, Result};
 use crate::format::cursor::SavedCursor;
 use crate::format::state::{GROUP_HEAD_BYTES, GroupKind, GroupPlace, MARK_BYTES, put_group};

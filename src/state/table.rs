@@ -93,7 +93,9 @@ impl Found {
     /// The bytes of the value, as far as they are known.
     pub(crate) fn len(&self) -> usize {
         match self {
-            Self::Known(value) => value.as_ref().ok().and_then(Option::as_ref).map_or(0, |v| v.len()),
+            Self::Known(value) => {
+                value.as_ref().ok().and_then(Option::as_ref).map_or(0, |v| v.len())
+            }
             Self::At { len, .. } => *len as usize,
         }
     }

@@ -22,8 +22,7 @@ fn dir(disk: &MemoryDisk) -> Dir {
 /// A part, with what frames of a log that ends at a position wrote.
 fn part(disk: &MemoryDisk, writable: bool, end: u64, found: Vec<(u64, Vec<Change>)>) -> Part {
     let (dir, log_end) = (dir(disk), Arc::new(AtomicU64::new(end)));
-    let home =
-        Home { dir, store: STORE, writable, preallocate: Preallocate::Zero, log_end };
+    let home = Home { dir, store: STORE, writable, preallocate: Preallocate::Zero, log_end };
     let part = Part::new(&home, StateFile::Values, None);
     for (position, changes) in found {
         part.apply(plain(position, changes));

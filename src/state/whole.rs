@@ -10,9 +10,7 @@ use super::part::{Part, Scan};
 use crate::error::{Error, Result};
 use crate::format::cursor::SavedCursor;
 use crate::format::files::{STATE, StateFile};
-use crate::format::view::{
-    ListedView, PLACE_KEY, ViewPlace, in_frame, listed_prefix, of_frame,
-};
+use crate::format::view::{ListedView, PLACE_KEY, ViewPlace, in_frame, listed_prefix, of_frame};
 use crate::position::Timestamp;
 use crate::storage::Dir;
 use crate::sync::{Arc, Ordering, RwLock};
@@ -161,7 +159,8 @@ impl State {
     /// The ids of all views; `None` where there may be more.
     fn listed(&self) -> Option<BTreeSet<ViewId>> {
         let Scan { entries, doubt } = self.values.scan(&listed_prefix()).ok()?;
-        let id = |(_, value): (_, Result<Arc<[u8]>>)| Some(ListedView::decode(&value.ok()?).ok()?.id);
+        let id =
+            |(_, value): (_, Result<Arc<[u8]>>)| Some(ListedView::decode(&value.ok()?).ok()?.id);
         let ids: Option<BTreeSet<ViewId>> = entries.into_iter().map(id).collect();
         ids.filter(|_| doubt.is_none())
     }
@@ -191,7 +190,11 @@ impl State {
 
 /// The changes of a frame that write to a view, which stands at a place: what it gets, and where it
 /// stood.
-pub(crate) fn changes_of_view(id: &ViewId, before: &SavedCursor, changes: &[Change]) -> Vec<Change> {
+pub(crate) fn changes_of_view(
+    id: &ViewId,
+    before: &SavedCursor,
+    changes: &[Change],
+) -> Vec<Change> {
     let of = |key: &[u8], value| Change { key: in_frame(id, key).into(), value };
     let writes = changes.iter().map(|change| of(&change.key, change.value.clone()));
     std::iter::once(of(&PLACE_KEY, Some(before.encode().into()))).chain(writes).collect()

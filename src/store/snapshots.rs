@@ -120,10 +120,7 @@ impl Store {
     /// # Errors
     ///
     /// As [`snapshot`](Self::snapshot).
-    pub fn snapshots_of(
-        &self,
-        stream: &str,
-    ) -> Result<impl Iterator<Item = SnapshotInfo> + use<>> {
+    pub fn snapshots_of(&self, stream: &str) -> Result<impl Iterator<Item = SnapshotInfo> + use<>> {
         self.readable()?;
         Ok(self.inner.snapshots.list(Some(stream))?.into_iter())
     }

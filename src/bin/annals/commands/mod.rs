@@ -12,6 +12,7 @@ mod repair;
 mod streams;
 mod tail;
 mod verify;
+mod view;
 
 use annals::transfer;
 
@@ -40,6 +41,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Categories => names::categories(global, output),
         Command::Streams(streams) => streams::run(global, streams, output),
         Command::Cursors(cursors) => cursors::run(global, cursors, output),
+        Command::View(view) => view::run(global, view, output),
         Command::Info => info::run(global, output),
         Command::Verify => verify::run(global, output),
         Command::Repair(repair) => repair::run(repair, output),
