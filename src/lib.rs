@@ -81,12 +81,14 @@ mod promise;
 mod query;
 mod reader;
 mod search;
+mod snapshot;
 mod state;
 mod storage;
 mod store;
 mod subscription;
 mod sync;
 mod upkeep;
+mod view;
 mod watermark;
 #[cfg(feature = "async")]
 mod worker;
@@ -96,7 +98,7 @@ pub use batch::Batch;
 pub use cursor::{CursorInfo, OwnedCursor};
 pub use error::{
     ChainFault, Conflict, CursorError, Error, FailedCondition, IdConflict, Result, SchemaError,
-    StoredAs,
+    StoredAs, ViewError,
 };
 pub use event::{Appended, Event};
 pub use names::{
@@ -111,12 +113,16 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};
 #[cfg(feature = "async")]
 pub use store::{AppendFuture, CommitFuture};
 pub use store::{Info, Store, StoreOptions, StreamInfo, View};
 #[cfg(feature = "async")]
 pub use subscription::{EventStream, SaveFuture};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
+pub use view::{
+    MAX_VIEW_KEY, ParkedInView, StoredView, ViewEntries, ViewInfo, ViewScan, ViewUpdate,
+};
 
 #[cfg(feature = "testkit")]
 pub mod testkit;
