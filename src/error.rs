@@ -1,6 +1,8 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
+mod conflict;
 mod cursor;
+mod schema;
 mod view;
 
 use std::borrow::Cow;
@@ -8,11 +10,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::{fmt, io};
 
+pub use conflict::{Conflict, FailedCondition};
 pub use cursor::CursorError;
+pub use schema::{ChainFault, SchemaError, StoredAs};
 pub use view::ViewError;
 
 use crate::names::{EventId, shown};
-use crate::position::{ExpectedVersion, Position, Version};
+use crate::position::Position;
 
 /// The result of an operation of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -68,6 +72,8 @@ pub enum Error {
         /// What the codec says.
         why: String,
     },
+    /// An event cannot be read as a typed one, or upcasts do not go together.
+    Schema(SchemaError),
     /// The append was not written; the same call again is safe.
     NotWritten {
         /// What kept it from being written.
@@ -225,6 +231,7 @@ impl fmt::Display for Error {
             Self::View(view) => view.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
+            Self::Schema(schema) => schema.fmt(f),
             Self::NotWritten { cause } => write!(f, "not written: {cause}"),
             Self::Unknown { cause } => write!(
                 f,
@@ -273,58 +280,6 @@ impl std::error::Error for Error {
                 Some(cause.as_ref())
             }
             _ => None,
-        }
-    }
-}
-
-/// A failed expectation: which stream, what was expected, what is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Conflict {
-    /// The stream whose expectation failed.
-    pub stream: String,
-    /// What the append expected of it.
-    pub expected: ExpectedVersion,
-    /// The version it has: read the events after the one you knew to learn what was missed.
-    pub actual: Version,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "conflict on stream \"{}\": expected {}, found version {}",
-            shown(&self.stream),
-            self.expected,
-            self.actual
-        )
-    }
-}
-
-/// A condition of a batch that did not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FailedCondition {
-    /// Which condition of the batch, counted from 0 in the order in which they were added.
-    pub condition: usize,
-    /// Whether something had to match ([`require`](crate::Batch::require)), or nothing was allowed
-    /// to ([`unless`](crate::Batch::unless)).
-    pub required: bool,
-    /// The newest event that matches, where none was allowed to: read what came after the one you
-    /// knew to learn what was missed.
-    pub position: Option<Position>,
-}
-
-impl fmt::Display for FailedCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.condition + 1;
-        match self.position {
-            Some(position) => write!(
-                f,
-                "condition {number} of the batch does not hold: the event at position {position} \
-                 matches"
-            ),
-            None => write!(f, "condition {number} of the batch does not hold: no event matches"),
         }
     }
 }

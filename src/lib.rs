@@ -53,6 +53,8 @@
 //! |---|---|
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
 //! | `async` | for tasks: `Store::append_async`, `Subscribe::start_stream` |
+//! | `derive` | the derives of `annals::kit::TypedEvent` and `EventSet` |
+//! | `bincode` | typed events as bincode 2 |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
@@ -94,7 +96,10 @@ mod writer;
 
 pub use batch::Batch;
 pub use cursor::{CursorInfo, CursorsFound, OwnedCursor};
-pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result, ViewError};
+pub use error::{
+    ChainFault, Conflict, CursorError, Error, FailedCondition, IdConflict, Result, SchemaError,
+    StoredAs, ViewError,
+};
 pub use event::{Appended, Event};
 pub use names::{
     EventId, MAX_EVENT_TYPE, MAX_LABEL, MAX_STREAM_NAME, MAX_TAGS, StreamName, category_of,

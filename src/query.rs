@@ -154,6 +154,42 @@ impl Query {
         event.position() > self.after && self.admits(event)
     }
 
+    /// Whether an event would match, were it of another type: what
+    /// [upcasts](crate::kit::Upcasts) make of an event is held against a query by this.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Position, Query, Store};
+    /// let store = Store::in_memory()?;
+    /// store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("Sent", "")])?;
+    /// let event = store.event(Position(1))?.unwrap();
+    /// let shipped = Query::new().event_type("Shipped");
+    /// assert!(!shipped.matches(&event) && shipped.matches_as(&event, "Shipped"));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn matches_as(&self, event: &Event, event_type: &str) -> bool {
+        event.position() > self.after && self.admits(&criteria::Retyped { event, event_type })
+    }
+
+    /// The same query with other types in the place of each that is said in it. Nothing changes
+    /// where none is.
+    ///
+    /// ```
+    /// use annals::Query;
+    /// let query = Query::new().category("Order").event_type("Shipped");
+    /// let wider = query.replace_types(|name| [name.to_owned(), format!("{name}Once")]);
+    /// assert_eq!(wider, Query::new().category("Order").types(["Shipped", "ShippedOnce"]));
+    /// ```
+    pub fn replace_types<T>(self, others: impl Fn(&str) -> T) -> Self
+    where
+        T: IntoIterator<Item = String>,
+    {
+        self.each(|criteria| {
+            if let Some(types) = &mut criteria.types {
+                *types = types.iter().flat_map(|name| others(name)).collect();
+            }
+        })
+    }
+
     /// Whether the facts of an event match, without its position.
     pub(crate) fn admits(&self, event: &impl Facts) -> bool {
         self.alternatives.iter().any(|criteria| criteria.matches(event))

@@ -757,6 +757,84 @@ fn cursors_are_listed_reset_renamed_and_deleted() {
 }
 
 #[test]
+fn schema_versions_are_listed_and_checked_through_the_steps_of_a_file() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    for (name, version, data) in [
+        ("Placed", 1, r#"{"total":4}"#),
+        ("Placed", 2, r#"{"cents":4}"#),
+        ("Placed", 1, r#"{"total":5}"#),
+        ("Sent", 1, "{}"),
+    ] {
+        let event = NewEvent::new(name, data).schema_version(version);
+        store.append("Order-1", ExpectedVersion::Any, [event]).unwrap();
+    }
+    store.close().unwrap();
+    let listed = desk.run(&["schema"]).ok();
+    assert_eq!(listed.out(), "2\t1\tPlaced\n1\t2\tPlaced\n1\t1\tSent\n");
+    let listed = desk.run(&["schema", "--json"]).ok();
+    let first: Value = serde_json::from_str(listed.out().lines().next().unwrap()).unwrap();
+    let expected = json!({"event_type": "Placed", "schema_version": 1, "events": 2,
+        "first_position": 1, "last_position": 3});
+    assert_eq!(first, expected);
+
+    let steps = json!({
+        "current": {"Placed": 2, "Shipped": 1},
+        "steps": [{"type": "Placed", "rename": {"total": "cents"}},
+                  {"type": "Sent", "to": {"type": "Shipped"}}],
+    });
+    let good = desk.file("good.json", steps.to_string());
+    let checked = desk.run(&["schema", "check", "--upcast", &good]).ok();
+    assert_eq!(checked.out(), "ok\t2\t1\tPlaced\nok\t1\t2\tPlaced\nok\t1\t1\tSent\n");
+
+    let steps = json!({"current": {"Placed": 2}, "steps": [{"type": "Placed"}]});
+    let bad = desk.file("bad.json", steps.to_string());
+    let checked = desk.run(&["schema", "check", "--all", "--upcast", &bad]);
+    let checked = checked.fails(1, "events of 1 of 3 types and versions cannot be read today");
+    assert!(
+        checked.out().contains("FAILED\t1 of 1\t1\tSent\tevent \"Sent\" version 1 at position 4")
+    );
+    let broken = desk.file("broken.json", r#"{"steps":[{"type":"A"},{"type":"A"}]}"#);
+    desk.run(&["schema", "check", "--upcast", &broken]).fails(2, "two steps begin there");
+    desk.run(&["schema", "check", "--upcast", "nowhere.json"]).fails(1, "nowhere.json");
+}
+
+#[test]
+fn export_writes_events_as_they_read_today_and_what_it_writes_imports() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    for (name, data) in [("Placed", r#"{"total":4}"#), ("Viewed", "{}"), ("Sent", "\u{ff}")] {
+        store.append("Order-1", ExpectedVersion::Any, [NewEvent::new(name, data)]).unwrap();
+    }
+    store.close().unwrap();
+    let steps = json!({"steps": [
+        {"type": "Placed", "rename": {"total": "cents"}, "set": {"currency": "EUR"}},
+        {"type": "Viewed", "drop": true},
+    ]});
+    let steps = desk.file("steps.json", steps.to_string());
+    let exported = desk.run(&["export", "--upcast", &steps]).ok();
+    let lines: Vec<Value> =
+        exported.out().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.len(), 2);
+    assert_eq!(lines[0]["schema_version"], 2);
+    assert_eq!(lines[0]["data"], json!({"cents": 4, "currency": "EUR"}));
+    assert_eq!(
+        (&lines[1]["event_type"], &lines[1]["global_position"]),
+        (&json!("Sent"), &json!(3))
+    );
+    // Stored bytes are what they were.
+    let plain = desk.run(&["export"]).ok();
+    assert!(plain.out().contains(r#""data":{"total":4}"#) && plain.out().lines().count() == 3);
+
+    let file = desk.file("today.jsonl", exported.out());
+    let other = Desk::new();
+    other.run(&["import", &file]).ok();
+    let again = other.run(&["export"]).ok();
+    assert!(again.out().contains(r#""data":{"cents":4,"currency":"EUR"}"#));
+    assert_eq!(again.out().lines().count(), 2);
+}
+
+#[test]
 fn views_are_listed_looked_into_and_deleted() {
     let desk = Desk::new();
     let store = Store::open(desk.store()).unwrap();

@@ -71,6 +71,30 @@ impl Facts for Event {
     }
 }
 
+/// An event, taken for one of another type.
+pub(crate) struct Retyped<'a> {
+    pub(crate) event: &'a Event,
+    pub(crate) event_type: &'a str,
+}
+
+impl Facts for Retyped<'_> {
+    fn stream(&self) -> &str {
+        self.event.stream()
+    }
+
+    fn event_type(&self) -> &str {
+        self.event_type
+    }
+
+    fn created_at(&self) -> Timestamp {
+        self.event.created_at()
+    }
+
+    fn has_label(&self, label: Label<'_>) -> bool {
+        self.event.has_label(label)
+    }
+}
+
 impl Criteria {
     /// Whether an event matches.
     pub(crate) fn matches(&self, event: &impl Facts) -> bool {

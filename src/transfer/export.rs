@@ -6,6 +6,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD as BASE64;
 
 use crate::event::{BINARY, Event, JSON};
+use crate::names::EventId;
+use crate::new_event::NewEvent;
 use crate::store::Store;
 
 use super::line::one_line_json;
@@ -50,19 +52,67 @@ pub fn export(store: &Store, mut writer: impl Write) -> Result<u64, ExportError>
 /// # Errors
 ///
 /// What the writer says.
-pub fn write_event(event: &Event, mut out: impl Write) -> io::Result<()> {
+pub fn write_event(event: &Event, out: impl Write) -> io::Result<()> {
+    let line = Line {
+        id: event.id(),
+        event_type: event.event_type(),
+        schema_version: event.schema_version(),
+        content_type: event.content_type(),
+        data: event.data(),
+    };
+    write(event, &line, out)
+}
+
+/// Writes a stored event with the type, schema version, content type and data of a new one, and its
+/// id where it has one: an event as it reads today, through [`kit::Upcasts`](crate::kit::Upcasts).
+///
+/// ```
+/// use annals::{ExpectedVersion, NewEvent, Position, Store, transfer};
+/// let store = Store::in_memory()?;
+/// store.append("Order-1", ExpectedVersion::Any, [NewEvent::json("Sent", &42)?])?;
+/// let sent = store.event(Position(1))?.unwrap();
+/// let mut line = Vec::new();
+/// transfer::write_event_as(&sent, &NewEvent::json("Shipped", &42)?, &mut line).unwrap();
+/// assert!(String::from_utf8(line).unwrap().contains(r#""event_type":"Shipped""#));
+/// # Ok::<(), annals::Error>(())
+/// ```
+///
+/// # Errors
+///
+/// What the writer says.
+pub fn write_event_as(event: &Event, content: &NewEvent, out: impl Write) -> io::Result<()> {
+    let line = Line {
+        id: content.id.unwrap_or_else(|| event.id()),
+        event_type: &content.event_type,
+        schema_version: content.schema_version,
+        content_type: &content.content_type,
+        data: &content.data,
+    };
+    write(event, &line, out)
+}
+
+/// What of a line may be another than what is stored.
+struct Line<'a> {
+    id: EventId,
+    event_type: &'a str,
+    schema_version: u32,
+    content_type: &'a str,
+    data: &'a [u8],
+}
+
+fn write(event: &Event, line: &Line<'_>, mut out: impl Write) -> io::Result<()> {
     write!(out, "{{\"global_position\":{},\"stream_id\":", event.position())?;
     serde_json::to_writer(&mut out, event.stream())?;
-    write!(out, ",\"version\":{},\"event_id\":\"{}\"", event.version(), event.id())?;
+    write!(out, ",\"version\":{},\"event_id\":\"{}\"", event.version(), line.id)?;
     out.write_all(b",\"event_type\":")?;
-    serde_json::to_writer(&mut out, event.event_type())?;
-    write!(out, ",\"schema_version\":{},\"created_at\":", event.schema_version())?;
+    serde_json::to_writer(&mut out, line.event_type)?;
+    write!(out, ",\"schema_version\":{},\"created_at\":", line.schema_version)?;
     match format_time(event.created_at()) {
         Some(time) => write!(out, "\"{time}\"")?,
         // Rather an unusual line than a store that cannot be exported.
         None => write!(out, "{}", event.created_at().as_micros())?,
     }
-    write_data(event, &mut out)?;
+    write_data(line, &mut out)?;
     write_metadata(event, &mut out)?;
     out.write_all(b",\"tags\":[")?;
     for (i, tag) in event.tags().enumerate() {
@@ -74,16 +124,16 @@ pub fn write_event(event: &Event, mut out: impl Write) -> io::Result<()> {
     out.write_all(b"]}")
 }
 
-fn write_data(event: &Event, out: &mut impl Write) -> io::Result<()> {
-    let json = one_line_json(event.data());
+fn write_data(line: &Line<'_>, out: &mut impl Write) -> io::Result<()> {
+    let json = one_line_json(line.data);
     let implied = if json.is_some() { JSON } else { BINARY };
-    if event.content_type() != implied {
+    if line.content_type != implied {
         out.write_all(b",\"content_type\":")?;
-        serde_json::to_writer(&mut *out, event.content_type())?;
+        serde_json::to_writer(&mut *out, line.content_type)?;
     }
     match json {
         Some(json) => write!(out, ",\"data\":{json}"),
-        None => write!(out, ",\"data_base64\":\"{}\"", BASE64.encode(event.data())),
+        None => write!(out, ",\"data_base64\":\"{}\"", BASE64.encode(line.data)),
     }
 }
 
@@ -105,8 +155,6 @@ fn write_metadata(event: &Event, out: &mut impl Write) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::names::EventId;
-    use crate::new_event::NewEvent;
     use crate::position::{ExpectedVersion, Timestamp};
     use crate::transfer::Import;
 

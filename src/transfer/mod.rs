@@ -44,7 +44,7 @@ mod metadata;
 mod outcome;
 mod time;
 
-pub use export::{export, write_event};
+pub use export::{export, write_event, write_event_as};
 pub use import::Import;
 pub use line::{is_one_line_json, parse_line};
 pub use outcome::{ExportError, ImportError, ImportErrorCause, Imported, LineError};

@@ -45,7 +45,7 @@ pub(crate) enum Command {
     /// Import events from JSON lines
     Import(Import),
     /// Write every event as a JSON line, ready to be imported
-    Export,
+    Export(Export),
     /// Append one event, or one per line of standard input
     Append(Append),
     /// Print events
@@ -60,6 +60,8 @@ pub(crate) enum Command {
     Types,
     /// List categories with their number of events
     Categories,
+    /// List every event type and schema version that the store has ever held, or check them
+    Schema(Schema),
     /// List named cursors, or change one
     #[command(subcommand)]
     Cursors(Cursors),
@@ -155,6 +157,35 @@ pub(crate) struct Import {
     /// Give new ids to lines without one, to import the same lines again on purpose
     #[arg(long)]
     pub(crate) new_ids: bool,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Export {
+    /// Write events as they read today, by the steps in this JSON file; stored bytes stay
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upcast: Option<PathBuf>,
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct Schema {
+    #[command(subcommand)]
+    pub(crate) command: Option<SchemaCommand>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum SchemaCommand {
+    /// Check that events of every type and version can be read today; exit code 1 where not
+    Check(SchemaCheck),
+}
+
+#[derive(Debug, clap::Args)]
+pub(crate) struct SchemaCheck {
+    /// The steps that lift events, and the types that are current, as a JSON file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) upcast: PathBuf,
+    /// Look at every event, not only at the first and last 256 of each type and version
+    #[arg(long)]
+    pub(crate) all: bool,
 }
 
 #[derive(Debug, clap::Args)]

@@ -25,6 +25,8 @@ pub(crate) enum Failure {
     Write(io::Error),
     /// A check found that the log is damaged.
     Damaged(String),
+    /// A check found events that cannot be read as what they should be today.
+    Unreadable(String),
     /// The demo found that something is not as it should be.
     Demo(String),
 }
@@ -49,7 +51,11 @@ impl Failure {
                 ImportErrorCause::Store(error) => exit_code(error).unwrap_or(FAILURE),
                 _ => FAILURE,
             },
-            Self::Line { .. } | Self::Read { .. } | Self::Write(_) | Self::Demo(_) => FAILURE,
+            Self::Line { .. }
+            | Self::Read { .. }
+            | Self::Write(_)
+            | Self::Unreadable(_)
+            | Self::Demo(_) => FAILURE,
         }
     }
 }
@@ -75,7 +81,7 @@ fn exit_code(error: &Error) -> Option<u8> {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Usage(why) | Self::Damaged(why) => f.write_str(why),
+            Self::Usage(why) | Self::Damaged(why) | Self::Unreadable(why) => f.write_str(why),
             Self::NotFound(what) => write!(f, "{what}: not found"),
             Self::Store(error) => error.fmt(f),
             Self::Import { file, error } => write!(f, "{file}: {error}"),

@@ -4,23 +4,23 @@ mod append;
 mod cat;
 mod cursors;
 mod explain;
+mod export;
 mod import;
 mod info;
 mod names;
 mod open;
 mod repair;
+mod schema;
 mod streams;
 mod tail;
 mod verify;
 mod view;
 
-use annals::transfer;
-
 use crate::args::{Args, Command};
 use crate::demo;
 use crate::failure::Failure;
 use crate::output::Output;
-use open::{open_to_read, store_path};
+use open::store_path;
 
 /// Runs the command that the arguments name.
 pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
@@ -29,10 +29,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Demo => demo::run(output),
         Command::DemoWriter => demo::write_until_killed(store_path(global)?, output),
         Command::Import(import) => import::run(global, import, output),
-        Command::Export => {
-            transfer::export(&open_to_read(global)?, output.results())?;
-            Ok(())
-        }
+        Command::Export(export) => export::run(global, export, output),
         Command::Append(append) => append::run(global, append, output),
         Command::Cat(cat) => cat::run(global, cat, output),
         Command::Tail(tail) => tail::run(global, tail, output),
@@ -40,6 +37,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Types => names::types(global, output),
         Command::Categories => names::categories(global, output),
         Command::Streams(streams) => streams::run(global, streams, output),
+        Command::Schema(schema) => schema::run(global, schema, output),
         Command::Cursors(cursors) => cursors::run(global, cursors, output),
         Command::View(view) => view::run(global, view, output),
         Command::Info => info::run(global, output),
