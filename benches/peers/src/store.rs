@@ -78,8 +78,11 @@ pub trait Follow: Send {
     fn wait(&mut self, seen: &mut Vec<Instant>) -> Result<()>;
 }
 
+/// What a read says that a store does not have.
+pub const NOT_OFFERED: &str = "not offered";
+
 fn not_offered<T>() -> Result<T> {
-    Err("not offered".into())
+    Err(NOT_OFFERED.into())
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

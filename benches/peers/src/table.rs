@@ -4,17 +4,18 @@ use std::fmt::Write;
 
 use crate::bench::Results;
 use crate::machine;
+use crate::peers;
 use crate::stats::Summary;
 use crate::store::{Kind, Peer, Work};
 
 /// One table per work, the best of each kind apart, then what has to be said about each store.
-pub fn write(peers: &[&Peer], works: &[Work], results: &Results, about: &str) -> String {
+pub fn write(stores: &[&Peer], works: &[Work], results: &Results, about: &str) -> String {
     let mut text = format!("{about}\n");
-    overview(&mut text, peers, works, results);
+    overview(&mut text, stores, works, results);
     for work in works {
-        detail(&mut text, peers, *work, results);
+        detail(&mut text, stores, *work, results);
     }
-    notes(&mut text, peers);
+    notes(&mut text, stores);
     if !results.failures.is_empty() {
         text.push_str("\n## Failed\n\n");
         for failure in &results.failures {
@@ -25,18 +26,18 @@ pub fn write(peers: &[&Peer], works: &[Work], results: &Results, about: &str) ->
 }
 
 /// All works beside each other: the limit, ours, and the best of the others.
-fn overview(text: &mut String, peers: &[&Peer], works: &[Work], results: &Results) {
+fn overview(text: &mut String, stores: &[&Peer], works: &[Work], results: &Results) {
     text.push_str("\n## In short\n\n");
     text.push_str(
         "| work | raw | annals | annals : raw | best event store | best other | annals : best |\n\
          |---|---|---|---|---|---|---|\n",
     );
     for work in works {
-        let find = |name| peers.iter().position(|peer| peer.name == name);
+        let find = |name| stores.iter().position(|peer| peer.name == name);
         let of = |name| results.summary(*work, find(name)?);
         let (_, more_is_better) = work.unit();
         let best = |kind| {
-            let others = peers.iter().enumerate();
+            let others = stores.iter().enumerate();
             let others = others.filter(|(_, peer)| peer.kind == kind && peer.name != "annals");
             let found = others.filter_map(|(index, peer)| {
                 Some((peer.name, results.summary(*work, index)?.median))
@@ -67,9 +68,9 @@ fn overview(text: &mut String, peers: &[&Peer], works: &[Work], results: &Result
     }
 }
 
-fn detail(text: &mut String, peers: &[&Peer], work: Work, results: &Results) {
+fn detail(text: &mut String, stores: &[&Peer], work: Work, results: &Results) {
     let (unit, more_is_better) = work.unit();
-    let mut rows: Vec<(&Peer, Summary)> = peers
+    let mut rows: Vec<(&Peer, Summary)> = stores
         .iter()
         .enumerate()
         .filter_map(|(index, peer)| Some((*peer, results.summary(work, index)?)))
@@ -106,7 +107,7 @@ fn detail(text: &mut String, peers: &[&Peer], work: Work, results: &Results) {
         let value = Some(summary.median);
         let _ = writeln!(text, " {} | {} |", ratio(value, raw), ratio(value, ours));
     }
-    let lacking: Vec<String> = peers
+    let lacking: Vec<String> = stores
         .iter()
         .filter_map(|peer| {
             let lacks = peer.lacks.iter().find(|(works, _)| works.contains(&work))?;
@@ -118,12 +119,15 @@ fn detail(text: &mut String, peers: &[&Peer], work: Work, results: &Results) {
     }
 }
 
-fn notes(text: &mut String, peers: &[&Peer]) {
+fn notes(text: &mut String, stores: &[&Peer]) {
     text.push_str("\n## About each\n\n");
-    for peer in peers {
+    for peer in stores {
         let _ = writeln!(text, "- **{}** ({}): {}.", peer.name, machine::version(peer), {
             peer.notes.join("; ")
         });
+    }
+    for (name, why) in peers::absent() {
+        let _ = writeln!(text, "- **{name}**: not measured, {why}.");
     }
 }
 

@@ -27,6 +27,8 @@ pub(crate) enum Failure {
     Damaged(String),
     /// The demo found that something is not as it should be.
     Demo(String),
+    /// Something that the bench needs does not work.
+    Bench(String),
 }
 
 impl Failure {
@@ -49,7 +51,11 @@ impl Failure {
                 ImportErrorCause::Store(error) => exit_code(error).unwrap_or(FAILURE),
                 _ => FAILURE,
             },
-            Self::Line { .. } | Self::Read { .. } | Self::Write(_) | Self::Demo(_) => FAILURE,
+            Self::Line { .. }
+            | Self::Read { .. }
+            | Self::Write(_)
+            | Self::Demo(_)
+            | Self::Bench(_) => FAILURE,
         }
     }
 }
@@ -80,6 +86,7 @@ impl fmt::Display for Failure {
             Self::Read { file, error } => write!(f, "{file}: cannot read: {error}"),
             Self::Write(error) => write!(f, "cannot write the output: {error}"),
             Self::Demo(what) => write!(f, "the demo failed: {what}"),
+            Self::Bench(what) => write!(f, "the bench failed: {what}"),
         }
     }
 }
