@@ -91,7 +91,7 @@ mod worker;
 mod writer;
 
 pub use batch::Batch;
-pub use cursor::{CursorInfo, OwnedCursor};
+pub use cursor::{CursorInfo, CursorsFound, OwnedCursor};
 pub use error::{Conflict, CursorError, Error, FailedCondition, IdConflict, Result};
 pub use event::{Appended, Event};
 pub use names::{

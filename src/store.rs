@@ -12,6 +12,7 @@ mod transact;
 mod writing;
 
 use std::path::Path;
+use std::time::Instant;
 
 #[cfg(feature = "async")]
 pub use appends::{AppendFuture, CommitFuture};
@@ -270,10 +271,13 @@ impl Store {
     }
 
     fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {
-        let Opened { header, catalog, report, writer } = opened;
+        let Opened { header, catalog, mut report, writer } = opened;
         let (core, locks) = writer.unzip();
         let writer = core.map(|core| Arc::new(Writer::new(core)));
         let cursors = Arc::new(Cursors::new(&dir, &catalog, writer.as_ref()));
+        let started = Instant::now();
+        report.cursors = cursors.look();
+        report.elapsed += started.elapsed();
         let writing = writer.map(|writer| {
             let upkeep = Upkeep::new(Arc::clone(&catalog), Arc::clone(&writer), settings);
             upkeep.after_commit();

@@ -130,16 +130,17 @@ impl Cursors {
     /// there may be more.
     pub(crate) fn list(&self) -> Result<Vec<Result<CursorInfo>>> {
         self.moved.check_open()?;
+        Ok(self.infos()?.collect())
+    }
+
+    /// The same, each compared with the log when it is asked for.
+    pub(super) fn infos(&self) -> Result<impl Iterator<Item = Result<CursorInfo>>> {
         let Scan { entries, doubt } = self.catalog.state.scan(&cursor_prefix())?;
-        let mut list: Vec<_> = entries
-            .into_iter()
-            .filter_map(|(key, value)| {
-                let name = cursor_name(&key)?;
-                Some(value.and_then(|value| self.info_of(name, &self.decode(&value)?)))
-            })
-            .collect();
-        list.extend(doubt.map(Err));
-        Ok(list)
+        let infos = entries.into_iter().filter_map(|(key, value)| {
+            let name = cursor_name(&key)?;
+            Some(value.and_then(|value| self.info_of(name, &self.decode(&value)?)))
+        });
+        Ok(infos.chain(doubt.map(Err)))
     }
 
     /// The right to change cursors in a batch, and the changes. `None` for the changes where one

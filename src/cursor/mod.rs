@@ -5,10 +5,12 @@
 //! other; changes of several names share writes and syncs.
 
 mod cursors;
+mod found;
 mod moved;
 mod owned;
 mod wait;
 
 pub use cursors::CursorInfo;
 pub(crate) use cursors::Cursors;
+pub use found::CursorsFound;
 pub use owned::OwnedCursor;

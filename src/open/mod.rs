@@ -19,6 +19,7 @@ pub use report::{IndexCheckpoint, RecoveryReport};
 pub(crate) use scaffold::{read_header, writer_is_alive};
 
 use crate::catalog::Catalog;
+use crate::cursor::CursorsFound;
 use crate::error::{Error, Result};
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
@@ -99,6 +100,7 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
         bytes_cut,
         events_replayed: opening.replayed,
         index_checkpoint: checkpoint_state,
+        cursors: CursorsFound::default(),
         elapsed: started.elapsed(),
     };
     let catalog = Arc::clone(&parts.catalog);
@@ -194,6 +196,7 @@ fn open_beside(
         bytes_cut: 0,
         events_replayed: 0,
         index_checkpoint: IndexCheckpoint::NewStore,
+        cursors: CursorsFound::default(),
         elapsed: started.elapsed(),
     };
     let examined = last

@@ -3,6 +3,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::cursor::CursorsFound;
+
 /// What opening a store found, and what it did about it.
 ///
 /// ```
@@ -21,6 +23,8 @@ pub struct RecoveryReport {
     pub events_replayed: u64,
     /// What became of the index checkpoint.
     pub index_checkpoint: IndexCheckpoint,
+    /// What was found of the named cursors.
+    pub cursors: CursorsFound,
     /// How long opening took.
     pub elapsed: Duration,
 }

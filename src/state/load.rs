@@ -30,17 +30,28 @@ pub(super) struct Loaded {
     pub(super) applied: u64,
 }
 
+/// The length of the newest file; 0 where there is none.
+pub(super) fn file_bytes(dir: &Dir) -> Result<u64> {
+    let names = names(dir)?;
+    let newest = names.iter().filter_map(|name| files::parse_values(name)).max();
+    newest.map_or(Ok(0), |number| dir.open(&files::values(number), Access::Read)?.len())
+}
+
+/// The names of all files, none where the store has saved nothing yet.
+fn names(dir: &Dir) -> Result<Vec<String>> {
+    match dir.list(STATE) {
+        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
+            Ok(Vec::new())
+        }
+        listed => listed,
+    }
+}
+
 /// Reads the newest file. For a writer, from the medium: what the cache alone has is written out
 /// or, where that failed before, not shown.
 pub(super) fn load(dir: &Dir, store: [u8; 16], writable: bool) -> Result<Loaded> {
     let mut loaded = Loaded::default();
-    let names = match dir.list(STATE) {
-        Ok(names) => names,
-        Err(Error::Io { source, .. }) if source.kind() == std::io::ErrorKind::NotFound => {
-            return Ok(loaded);
-        }
-        Err(e) => return Err(e),
-    };
+    let names = names(dir)?;
     let mut numbers: Vec<u32> = names.iter().filter_map(|name| files::parse_values(name)).collect();
     numbers.sort_unstable();
     let temporary = names.iter().filter(|name| files::is_temporary_values(name));

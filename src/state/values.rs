@@ -175,6 +175,11 @@ impl State {
         Ok(Scan { entries, doubt })
     }
 
+    /// How long the file is that keeps the state; 0 where there is none.
+    pub(crate) fn file_bytes(&self) -> Result<u64> {
+        load::file_bytes(&self.dir)
+    }
+
     /// The newest position of a frame whose state writes are not in the file; 0 for none. A write
     /// that follows them waits until the log is durable up to there.
     pub(crate) fn pending_up_to(&self) -> u64 {

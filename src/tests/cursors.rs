@@ -6,7 +6,8 @@ use std::time::Duration;
 use super::{MODES, Scene, open, open_read_only, scaled, seed, small};
 use crate::storage::memory::{Call, Fault, MemoryDisk};
 use crate::{
-    CursorError, Error, ExpectedVersion, NewEvent, Position, Result, Store, StoreOptions, Timestamp,
+    CursorError, CursorsFound, Error, ExpectedVersion, NewEvent, Position, Result, Store,
+    StoreOptions, Timestamp,
 };
 
 fn append(store: &Store, count: usize, bytes: usize) -> Result<Position> {
@@ -191,6 +192,8 @@ fn a_cursor_of_another_history_is_recognised() {
     backup.set_time(Timestamp::from_micros(1_800_000_000_000_000));
     let store = open(&backup, &small()).unwrap();
     let check = |store: &Store| {
+        assert_eq!(store.recovery().cursors.diverged, ["late"], "said when it was opened");
+        assert_eq!(store.recovery().cursors.unchecked, None);
         let late = store.cursor("late").unwrap().unwrap();
         assert_eq!((late.position, late.lag, late.has_diverged), (Position(6), None, true));
         let diverged = CursorError::Diverged { name: "late".into(), position: Position(6) };
@@ -218,6 +221,33 @@ fn a_cursor_of_another_history_is_recognised() {
     store.reset_cursor("late", Position(5)).unwrap();
     store.save_cursor("late", Position(6)).unwrap();
     assert_eq!(store.cursor("late").unwrap().unwrap().lag, Some(5));
+}
+
+#[test]
+fn opening_says_what_it_did_not_compare() {
+    let disk = MemoryDisk::simulated(seed());
+    let store = open(&disk, &small()).unwrap();
+    for number in 0..256 {
+        store.save_cursor(format!("cursor-{number}"), Position::START).unwrap();
+    }
+    store.close().unwrap();
+    let store = open(&disk, &small()).unwrap();
+    assert_eq!(store.recovery().cursors, CursorsFound::default());
+    store.save_cursor("one-more", Position::START).unwrap();
+    store.close().unwrap();
+    let store = open(&disk, &small()).unwrap();
+    let why = store.recovery().cursors.unchecked.clone().unwrap();
+    assert!(why.contains("more than 256"), "{why}");
+    store.close().unwrap();
+    // A value that cannot be read: the log opens all the same.
+    let (name, mut bytes) =
+        disk.files().into_iter().find(|(name, _)| name.starts_with("state/")).unwrap();
+    let value = bytes.windows(8).rposition(|bytes| bytes == b"one-more").unwrap();
+    bytes[value] ^= 1;
+    disk.put(&name, &bytes);
+    let store = open(&disk, &small()).unwrap();
+    let found = &store.recovery().cursors;
+    assert!(found.unchecked.is_some() && found.diverged.is_empty(), "{found}");
 }
 
 #[test]

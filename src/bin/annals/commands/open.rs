@@ -35,5 +35,8 @@ pub(super) fn open_to_write(
             recovery.bytes_cut
         ));
     }
+    if !recovery.cursors.diverged.is_empty() {
+        output.note(format_args!("cursors: {}", recovery.cursors));
+    }
     Ok(store)
 }
