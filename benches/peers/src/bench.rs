@@ -40,15 +40,22 @@ fn rounds(work: Work, wanted: usize) -> usize {
     }
 }
 
-pub fn run(args: &Args, dir: &Path) -> Result<Results> {
+pub fn run(args: &mut Args, dir: &Path) -> Result<Results> {
     let mut results = Results::default();
-    for peer in &args.peers {
+    // A store that does not give back what it was given is not measured at all.
+    args.peers.retain(|peer| {
         say(&format!("checks {}", peer.name));
         let place = dir.join("check");
-        // A store that does not give back what it was given is not measured at all.
-        check(peer, &place)?;
-        std::fs::remove_dir_all(place)?;
-    }
+        let checked = check(peer, &place).and_then(|()| Ok(std::fs::remove_dir_all(&place)?));
+        if let Err(error) = &checked {
+            say(&error.to_string());
+            results.failures.push(format!("check before measuring: {error}"));
+            // Whatever is left is removed in the end.
+            let _ = std::fs::remove_dir_all(&place);
+        }
+        checked.is_ok()
+    });
+    let args = &*args;
     for work in args.works.iter().filter(|work| !work.needs_filled()) {
         turns(*work, args, &mut results, &mut |peer, _| {
             let place = dir.join("new");

@@ -72,6 +72,8 @@ fn without_zeros(path: &Path) -> Result<u64> {
 /// What children of this program are told to do.
 pub const MEMORY: &str = "memory";
 pub const APPEND: &str = "append";
+/// What a child says begins with this: some stores write to the output themselves.
+const SAYS: &str = "annals-peers: ";
 
 fn child(what: &str, peer: &Peer, dir: &Path, scale: &Scale) -> Result<Command> {
     let mut command = Command::new(std::env::current_exe()?);
@@ -84,7 +86,8 @@ fn child(what: &str, peer: &Peer, dir: &Path, scale: &Scale) -> Result<Command> 
 pub fn memory(peer: &Peer, dir: &Path, scale: &Scale) -> Result<(Sample, Sample)> {
     let done = child(MEMORY, peer, dir, scale)?.output()?;
     let text = String::from_utf8(done.stdout)?;
-    let numbers: Vec<f64> = text.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+    let said = text.lines().find_map(|line| line.strip_prefix(SAYS)).unwrap_or_default();
+    let numbers: Vec<f64> = said.split_whitespace().filter_map(|word| word.parse().ok()).collect();
     match numbers.as_slice() {
         [open, serving] if done.status.success() => Ok((Sample::of(*open), Sample::of(*serving))),
         _ => Err(format!("the child failed: {text} {}", done.status).into()),
@@ -101,13 +104,12 @@ pub fn open_killed(
 ) -> Result<Sample> {
     let mut child = child(APPEND, peer, dir, scale)?.spawn()?;
     let output = child.stdout.take().ok_or("the child has no output")?;
-    let mut line = String::new();
-    let read = BufReader::new(output).read_line(&mut line);
+    let lines = BufReader::new(output).lines().map_while(std::io::Result::ok);
+    let is_ready = lines.into_iter().any(|line| line.strip_prefix(SAYS) == Some("ready"));
     child.kill()?;
     child.wait()?;
-    read?;
     (peer.after_kill)(dir);
-    if line.trim() != "ready" {
+    if !is_ready {
         return Err("the child ended by itself".into());
     }
     works::open(peer, dir, workload, round)
@@ -144,7 +146,7 @@ fn serve(peer: &Peer, dir: &Path, workload: &Workload, events: u64) -> Result<()
     }
     let serving = anonymous()? - before;
     // The output belongs to the parent.
-    let _ = writeln!(std::io::stdout(), "{open:.2} {serving:.2}");
+    let _ = writeln!(std::io::stdout(), "{SAYS}{open:.2} {serving:.2}");
     store.close()
 }
 
@@ -157,7 +159,7 @@ fn append_until_killed(peer: &Peer, dir: &Path, workload: &Workload, events: u64
         store.append(&[workload.event(n)])?;
         if n == events + enough {
             let mut out = std::io::stdout();
-            writeln!(out, "ready")?;
+            writeln!(out, "{SAYS}ready")?;
             out.flush()?;
         }
         if n > events + 900_000 {

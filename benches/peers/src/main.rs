@@ -55,7 +55,7 @@ fn child(what: &str, peer: &str, dir: &str, events: &str) -> Result<()> {
 fn run(words: &[&str]) -> Result<()> {
     let words: Vec<String> = words.iter().map(|word| (*word).to_owned()).collect();
     let mut out = std::io::stdout();
-    let Some(args) = args::read(&peers::all(), &words)? else {
+    let Some(mut args) = args::read(&peers::all(), &words)? else {
         out.write_all(args::USAGE.as_bytes())?;
         return Ok(());
     };
@@ -69,7 +69,7 @@ fn run(words: &[&str]) -> Result<()> {
     let dir = tempfile::Builder::new().prefix("peers-").tempdir_in(&args.dir)?;
     let before = machine::load();
     let machine = machine::describe(dir.path())?;
-    let results = bench::run(&args, dir.path())?;
+    let results = bench::run(&mut args, dir.path())?;
     let mut about = format!("Machine: {machine}. Load average {before} before, ");
     let scale = &args.scale;
     write!(

@@ -61,7 +61,7 @@ fn payload(event: &Map<String, Value>) -> &str {
 }
 
 fn tell(found: &Recorded, tally: &mut Tally) {
-    tally.see(&found.stream, found.kind(), payload(found.event.as_map()).as_bytes());
+    tally.see(&found.stream, found.kind(), payload(&found.event).as_bytes());
 }
 
 impl Log {
@@ -105,7 +105,7 @@ impl Store for Log {
         let handle = self.log.stream_handle(stream);
         let events = self.runtime.block_on(handle.read(0, usize::MAX >> 1))?;
         for event in &events {
-            tally.see(stream, event.kind(), payload(event.as_map()).as_bytes());
+            tally.see(stream, event.kind(), payload(event).as_bytes());
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use heed::types::Bytes;
-use heed::{Database, Env, EnvFlags, EnvOpenOptions};
+use heed::{CommitOrAbort, Database, Env, EnvFlags, EnvOpenOptions};
 
 use super::kv::{Kv, KvStore, Put, See, Table, target};
 use super::none_running;
@@ -31,7 +31,7 @@ pub static PEER: Peer = Peer {
 
 struct Lmdb {
     env: Env,
-    tables: [Database<Bytes, Bytes>; 4],
+    tables: [Database<'static, Bytes, Bytes>; 4],
 }
 
 #[expect(unsafe_code, reason = "the directory is this program's own")]
@@ -45,10 +45,12 @@ fn open(dir: &Path, setup: Setup) -> Result<Box<dyn Store>> {
     }
     // SAFETY: the files are changed through this environment only.
     let env = unsafe { options.open(dir) }?;
-    let mut transaction = env.write_txn()?;
-    let mut table = |name| env.create_database(&mut transaction, Some(name));
-    let tables = [table("events")?, table("streams")?, table("categories")?, table("types")?];
-    transaction.commit()?;
+    let made = env.create_databases_and_commit(env.write_txn()?, |opener, transaction| {
+        let mut table = |name| opener.create_database(transaction, Some(name));
+        let tables = [table("events")?, table("streams")?, table("categories")?, table("types")?];
+        heed::Result::Ok(CommitOrAbort::<_, ()>::Commit(tables))
+    });
+    let tables = made?.unwrap_commit();
     Ok(Box::new(KvStore::new(Lmdb { env, tables })?))
 }
 

@@ -56,6 +56,7 @@ impl MessageExt for Records {
 }
 
 fn open(dir: &Path, setup: Setup) -> Result<Box<dyn Store>> {
+    std::fs::create_dir_all(dir)?;
     let config = Config {
         dir: dir.to_string_lossy().into_owned(),
         batch_compression_threshold: ReadableSize(0),

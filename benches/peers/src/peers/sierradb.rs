@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::none_running;
 use crate::Result;
-use crate::store::{Kind, Peer, Setup, Store, Version, Work};
+use crate::store::{Kind, Peer, Store, Version, Work};
 use crate::workload::{Event, Tally};
 
 const LACKS: &[(&[Work], &str)] = &[

@@ -9,6 +9,8 @@ use tephra::{
     WriterConfig,
 };
 
+use tephra::writer::AppendReply;
+
 use super::none_running;
 use crate::Result;
 use crate::store::{Follow, Kind, Peer, Setup, Store, Version, Work};
@@ -107,7 +109,7 @@ impl Store for Tephra {
         events: &mut dyn Iterator<Item = Event<'a>>,
         in_flight: usize,
     ) -> Result<u64> {
-        let (reply, replies) = flume::unbounded();
+        let (reply, replies): (AppendReply, _) = flume::unbounded();
         let (mut sent, mut done) = (0, 0);
         for event in events {
             if sent - done >= in_flight as u64 {
