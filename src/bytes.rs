@@ -30,43 +30,46 @@ impl Region for Vec<u8> {
 #[derive(Clone)]
 pub(crate) struct Bytes {
     region: Arc<dyn Region>,
-    start: usize,
-    len: usize,
+    // Segments are shorter than 4 GiB, and each event carries one of these.
+    start: u32,
+    len: u32,
 }
 
 impl Bytes {
     /// A range of a region, or `None` where the range leaves it.
     pub(crate) fn new(region: Arc<dyn Region>, range: Range<usize>) -> Option<Self> {
-        let len = range.end.checked_sub(range.start)?;
-        region.bytes(range.clone())?;
-        Some(Self { region, start: range.start, len })
+        let len = u32::try_from(range.end.checked_sub(range.start)?).ok()?;
+        let start = u32::try_from(range.start).ok()?;
+        region.bytes(range)?;
+        Some(Self { region, start, len })
     }
 
-    /// All of an owned buffer.
+    /// All of an owned buffer, up to its first 4 GiB.
     pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
-        let len = buffer.len();
+        let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
         Self { region: Arc::new(buffer), start: 0, len }
     }
 
     /// The bytes.
+    #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         // The range was checked when this value was made and regions never shrink.
-        self.region.bytes(self.start..self.start + self.len).unwrap_or_default()
+        let start = self.start as usize;
+        self.region.bytes(start..start + self.len as usize).unwrap_or_default()
     }
 
     /// A range of this range, or `None` where it leaves it.
+    #[inline]
     pub(crate) fn slice(&self, range: Range<usize>) -> Option<Self> {
-        let len = range.end.checked_sub(range.start)?;
-        (range.end <= self.len).then(|| Self {
-            region: Arc::clone(&self.region),
-            start: self.start + range.start,
-            len,
-        })
+        let (start, end) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
+        let len = end.checked_sub(start).filter(|_| end <= self.len)?;
+        let start = self.start.checked_add(start)?;
+        Some(Self { region: Arc::clone(&self.region), start, len })
     }
 
     /// How many bytes there are.
     pub(crate) const fn len(&self) -> usize {
-        self.len
+        self.len as usize
     }
 }
 

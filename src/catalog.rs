@@ -120,10 +120,12 @@ impl Catalog {
 
     /// The event at a place.
     pub(crate) fn event_at(&self, place: Place, last: &mut LastFrame) -> Result<Event> {
-        let is_same = |(segment, at): &&(Arc<Segment>, FrameAt)| {
-            (segment.ordinal(), at.offset) == (place.segment, place.frame)
-        };
-        if let Some((segment, at)) = last.as_ref().filter(is_same) {
+        if let Some((segment, at)) = last
+            && segment.ordinal() == place.segment
+        {
+            if at.offset != place.frame {
+                *at = segment.frame(place.frame, READ_ONE)?;
+            }
             return segment.event_with_ordinal(at, place.ordinal);
         }
         let segment = self.log.segment(place.segment)?;

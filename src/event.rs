@@ -27,22 +27,47 @@ impl Span {
     }
 }
 
-/// The places of an event's parts inside the bytes of its frame. The decoder has checked that the
-/// spans lie inside, and that those of names hold UTF-8.
+/// A range near the start of an entry, from which it counts. Empty where the entry lacks the part.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Near {
+    pub(crate) at: u16,
+    pub(crate) len: u16,
+}
+
+/// The places of an event's parts inside its entry. The decoder has checked that they lie inside,
+/// and that those of names hold UTF-8.
+///
+/// Every event that is read carries them, so they are kept small, and what is seldom asked for
+/// (id, time) stays in the entry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
-    pub(crate) event_type: Span,
-    pub(crate) content_type: Span,
-    pub(crate) correlation: Span,
-    pub(crate) causation: Span,
+    /// Where the entry begins in its frame; the other places count from here.
+    pub(crate) start: u32,
+    pub(crate) id: Near,
+    pub(crate) created_at: Near,
+    pub(crate) event_type: Near,
+    pub(crate) content_type: Near,
+    pub(crate) correlation: Near,
+    pub(crate) causation: Near,
     /// Each tag is a length byte and its text.
-    pub(crate) tags: Span,
+    pub(crate) tags: Near,
     pub(crate) metadata: Span,
     pub(crate) data: Span,
-    pub(crate) json: bool,
     pub(crate) schema_version: u32,
-    pub(crate) created_at: Option<Timestamp>,
-    pub(crate) id: Option<EventId>,
+    pub(crate) json: bool,
+}
+
+impl Parts {
+    /// The bytes of a part near the start; `frame` are the frame's.
+    pub(crate) fn near<'a>(&self, frame: &'a [u8], part: Near) -> &'a [u8] {
+        self.far(frame, Span { start: u32::from(part.at), len: u32::from(part.len) })
+    }
+
+    /// The bytes of a part.
+    pub(crate) fn far<'a>(&self, frame: &'a [u8], part: Span) -> &'a [u8] {
+        let entry = frame.get(self.start as usize..).unwrap_or_default();
+        entry.get(part.range()).unwrap_or_default()
+    }
 }
 
 /// A stored event: owned, `'static`, and cheap to clone. Its bytes are not copied; they are a
@@ -82,7 +107,8 @@ impl Event {
 
     /// The name of its stream.
     pub fn stream(&self) -> &str {
-        self.text(self.stream)
+        let name = self.frame.as_slice().get(self.stream.range()).unwrap_or_default();
+        str::from_utf8(name).unwrap_or_default()
     }
 
     /// The category of its stream.
@@ -92,12 +118,17 @@ impl Event {
 
     /// Its id: the caller's, or the one that the store assigned.
     pub fn id(&self) -> EventId {
-        self.parts.id.unwrap_or_else(|| EventId::assigned(self.position, &self.salt))
+        self.given_id().unwrap_or_else(|| EventId::assigned(self.position, &self.salt))
+    }
+
+    /// The caller's id, if there is one.
+    pub(crate) fn given_id(&self) -> Option<EventId> {
+        self.near(self.parts.id).first_chunk().map(|id| EventId::from_bytes(*id))
     }
 
     /// Whether the id was given by the caller (and not assigned by the store).
     pub const fn has_given_id(&self) -> bool {
-        self.parts.id.is_some()
+        self.parts.id.len > 0
     }
 
     /// Its type.
@@ -112,7 +143,9 @@ impl Event {
 
     /// When it happened: the time that the caller gave, else the time of its commit.
     pub fn created_at(&self) -> Timestamp {
-        self.parts.created_at.unwrap_or(self.committed_at)
+        let given = self.near(self.parts.created_at).first_chunk();
+        given
+            .map_or(self.committed_at, |micros| Timestamp::from_micros(i64::from_le_bytes(*micros)))
     }
 
     /// When it was committed, by the store's clock, which never goes backwards.
@@ -145,7 +178,7 @@ impl Event {
 
     /// Its tags, in the order in which they were given.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        let mut rest = self.bytes(self.parts.tags);
+        let mut rest = self.near(self.parts.tags);
         std::iter::from_fn(move || {
             let (len, behind) = rest.split_first()?;
             let (tag, next) = behind.split_at_checked(usize::from(*len))?;
@@ -163,12 +196,12 @@ impl Event {
 
     /// Its metadata; empty where none was given.
     pub fn metadata(&self) -> &[u8] {
-        self.bytes(self.parts.metadata)
+        self.far(self.parts.metadata)
     }
 
     /// Its data.
     pub fn data(&self) -> &[u8] {
-        self.bytes(self.parts.data)
+        self.far(self.parts.data)
     }
 
     /// Its data, read as JSON (feature `json`).
@@ -196,12 +229,16 @@ impl Event {
         Error::Payload { why: format!("event at position {}: {e}", self.position) }
     }
 
-    fn bytes(&self, span: Span) -> &[u8] {
-        self.frame.as_slice().get(span.range()).unwrap_or_default()
+    fn near(&self, part: Near) -> &[u8] {
+        self.parts.near(self.frame.as_slice(), part)
     }
 
-    fn text(&self, span: Span) -> &str {
-        str::from_utf8(self.bytes(span)).unwrap_or_default()
+    fn far(&self, part: Span) -> &[u8] {
+        self.parts.far(self.frame.as_slice(), part)
+    }
+
+    fn text(&self, part: Near) -> &str {
+        str::from_utf8(self.near(part)).unwrap_or_default()
     }
 }
 

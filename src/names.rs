@@ -168,7 +168,9 @@ fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
             found: text.len() as u64,
         });
     }
-    if text.chars().any(char::is_control) {
+    // Most names are of printable ASCII, and are told without decoding them.
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & (0x20..0x7f).contains(&byte));
+    if !is_plain && text.chars().any(char::is_control) {
         return Err(invalid(what, text, "it contains a control character"));
     }
     Ok(())

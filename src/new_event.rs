@@ -1,5 +1,6 @@
 //! Events to append: as a caller gives them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ pub struct NewEvent {
     pub(crate) id: Option<EventId>,
     pub(crate) event_type: String,
     pub(crate) schema_version: u32,
-    pub(crate) content_type: String,
+    pub(crate) content_type: Cow<'static, str>,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) tags: Vec<String>,
     pub(crate) correlation: Option<String>,
@@ -43,7 +44,7 @@ impl NewEvent {
             id: None,
             event_type: event_type.into(),
             schema_version: 1,
-            content_type: BINARY.into(),
+            content_type: Cow::Borrowed(BINARY),
             created_at: None,
             tags: Vec::new(),
             correlation: None,
@@ -71,7 +72,7 @@ impl NewEvent {
         T: serde::Serialize + ?Sized,
     {
         let data = serde_json::to_vec(data).map_err(|e| Error::Payload { why: e.to_string() })?;
-        Ok(Self::new(event_type, data).content_type(JSON))
+        Ok(Self { content_type: Cow::Borrowed(JSON), ..Self::new(event_type, data) })
     }
 
     /// Gives the event an id, which makes appending it safe to retry, for ever.
@@ -139,7 +140,7 @@ impl NewEvent {
 
     /// What the data is: a media type of 1 to 255 bytes. `application/octet-stream` unless given.
     pub fn content_type(mut self, content_type: impl Into<String>) -> Self {
-        self.content_type = content_type.into();
+        self.content_type = Cow::Owned(content_type.into());
         self
     }
 

@@ -39,7 +39,7 @@ use crate::storage::Dir;
 use crate::subscription::History;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
-use crate::writer::{Condition, Part, Writer, reentry};
+use crate::writer::{Condition, Frozen, Part, Writer, reentry};
 
 /// An event store: one directory, one writing process.
 ///
@@ -366,7 +366,8 @@ impl Inner {
         let index = &self.catalog.index;
         while index.seal_one()? {}
         while index.fold()? {}
-        if let Some((active, units, covers)) = frozen {
+        // All of it is synced, so nothing is pending.
+        if let Some(Frozen { index: active, units, covers, .. }) = frozen {
             index.checkpoint(&active, &units, &covers, true)?;
         }
         Ok(())

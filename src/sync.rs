@@ -4,3 +4,7 @@
 pub(crate) use parking_lot::{Condvar, Mutex, MutexGuard, RwLock};
 pub(crate) use std::sync::Arc;
 pub(crate) use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering, fence};
+
+/// So long a leader waits for the callers that were just answered: about what they need to wake up
+/// and to come back. In the models it is over at once, as they know no time.
+pub(crate) const GATHER: std::time::Duration = std::time::Duration::from_micros(50);

@@ -12,12 +12,10 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::options::{Durability, Settings};
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::writer::Writer;
+use crate::writer::{Frozen, PendingSync, Writer};
 
 /// In `Os`, a sync runs at least so often, while there is something to sync.
 const OS_SYNC_EVERY: Duration = Duration::from_secs(1);
-/// And at least each time so many bytes were written.
-const OS_SYNC_BYTES: u64 = 16 << 20;
 
 /// The upkeep of a store that is open for writing.
 #[derive(Debug)]
@@ -40,10 +38,13 @@ struct Shared {
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Signal {
     is_wanted: bool,
     is_ending: bool,
+    /// Nobody looks before being told to. Otherwise the thread looks again by itself, for a sync
+    /// that will be due, so that the commits of the weaker modes need not wake it.
+    is_asleep: bool,
 }
 
 impl Upkeep {
@@ -54,7 +55,7 @@ impl Upkeep {
             durability: settings.durability,
             checkpoint_bytes: settings.checkpoint_bytes,
             alone: Mutex::default(),
-            signal: Mutex::default(),
+            signal: Mutex::new(Signal { is_wanted: false, is_ending: false, is_asleep: true }),
             changed: Condvar::new(),
         };
         let in_thread = settings.upkeep_thread;
@@ -63,7 +64,9 @@ impl Upkeep {
 
     /// Called behind a commit: has done what there is to do, here or in the thread.
     pub(crate) fn after_commit(&self) {
-        if !self.shared.has_work() {
+        let is_behind = self.shared.is_behind();
+        let has_work = self.shared.has_work();
+        if !is_behind && !has_work {
             return;
         }
         if !self.in_thread {
@@ -73,9 +76,13 @@ impl Upkeep {
             while matches!(self.shared.step(std::mem::take(&mut sync_is_due)), Ok(true)) {}
             return;
         }
-        self.start();
-        self.shared.signal.lock().is_wanted = true;
-        self.shared.changed.notify_one();
+        let mut signal = self.shared.signal.lock();
+        if has_work || signal.is_asleep {
+            signal.is_wanted = true;
+            drop(signal);
+            self.start();
+            self.shared.changed.notify_one();
+        }
     }
 
     /// Does one round of whatever is due. `true` where it did something.
@@ -114,14 +121,15 @@ impl Upkeep {
 }
 
 impl Shared {
-    /// A cheap look whether a step would do anything.
+    /// A cheap look whether a step would do anything now.
     fn has_work(&self) -> bool {
-        let syncs = self.durability != Durability::Sync;
-        let watermark = &self.catalog.watermark;
-        if syncs && watermark.durable() < watermark.visible() {
-            return true;
-        }
         self.writer.wants_upkeep() || self.catalog.index.wants_upkeep()
+    }
+
+    /// Whether a sync will be due.
+    fn is_behind(&self) -> bool {
+        let watermark = &self.catalog.watermark;
+        self.durability != Durability::Sync && watermark.durable() < watermark.visible()
     }
 
     fn run(&self) {
@@ -158,17 +166,19 @@ impl Shared {
     fn wait(&self, synced_at: Instant) -> bool {
         let every = self.sync_every();
         let mut signal = self.signal.lock();
+        signal.is_asleep = false;
         while !signal.is_ending {
-            let watermark = &self.catalog.watermark;
-            let is_behind = watermark.durable() < watermark.visible();
+            let is_behind = self.is_behind();
             let since = synced_at.elapsed();
             if (is_behind && since >= every) || std::mem::take(&mut signal.is_wanted) {
                 return true;
             }
-            if is_behind && every < Duration::MAX {
+            if is_behind {
                 self.changed.wait_for(&mut signal, every.saturating_sub(since));
             } else {
+                signal.is_asleep = true;
                 self.changed.wait(&mut signal);
+                signal.is_asleep = false;
             }
         }
         false
@@ -193,19 +203,20 @@ impl Shared {
         preparation.run().map(|()| true)
     }
 
-    /// Writes and syncs what the weaker modes hold back. Appends go on while the sync runs.
+    /// Writes and syncs what the weaker modes hold back.
     fn sync(&self, is_due: bool) -> Result<bool> {
-        let watermark = &self.catalog.watermark;
-        let behind = watermark.durable() < watermark.visible();
-        let many = self.durability == Durability::Os
-            && self.writer.core().unsynced_bytes() >= OS_SYNC_BYTES;
-        if self.durability == Durability::Sync || !behind || !(is_due || many) {
+        if !self.is_behind() || !(is_due || self.writer.core().wants_sync()) {
             return Ok(false);
         }
         let Some(pending) = self.writer.core().begin_sync()? else { return Ok(false) };
-        let synced = pending.run();
-        self.writer.core().end_sync(&pending, synced)?;
+        self.finish(&pending)?;
         Ok(true)
+    }
+
+    /// Appends go on while the sync runs.
+    fn finish(&self, pending: &PendingSync) -> Result<()> {
+        let synced = pending.run();
+        self.writer.core().end_sync(pending, synced)
     }
 
     /// Writes the index file of a sealed segment.
@@ -218,9 +229,11 @@ impl Shared {
 
     /// Writes an index checkpoint, once enough was appended since the last one.
     fn checkpoint(&self) -> Result<bool> {
-        let Some((index, units, covers)) = self.writer.core().freeze(self.checkpoint_bytes)? else {
-            return Ok(false);
-        };
+        let frozen = self.writer.core().freeze(self.checkpoint_bytes)?;
+        let Some(Frozen { index, units, covers, pending }) = frozen else { return Ok(false) };
+        if let Some(pending) = pending {
+            self.finish(&pending)?;
+        }
         self.catalog.save_state()?;
         self.catalog.index.checkpoint(&index, &units, &covers, false)?;
         Ok(true)

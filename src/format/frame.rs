@@ -132,6 +132,7 @@ pub(crate) struct EventPlace {
 impl Frame {
     /// Reads and verifies the head of the frame at an offset. `bytes` begins there and may reach
     /// beyond the frame; the frame must end within `room` bytes.
+    #[inline]
     pub(crate) fn parse(bytes: &[u8], seed: Seed, offset: u32, room: u32) -> Result<Self, Invalid> {
         let cut = || Invalid::new("a frame", "the end of the data");
         let mut cursor = Cursor::new(bytes);
@@ -184,6 +185,7 @@ impl Frame {
     }
 
     /// Finds the tables and where the head ends; nothing here is verified yet, only bounded.
+    #[inline]
     fn tables(&mut self, kind: u8, bytes: &[u8]) -> Option<usize> {
         if kind == Kind::Event as u8 {
             self.events = 1;
@@ -216,6 +218,7 @@ impl Frame {
     }
 
     /// Its length without the padding.
+    #[inline]
     const fn used(&self) -> u32 {
         self.len - self.padding
     }
@@ -225,6 +228,7 @@ impl Frame {
     }
 
     /// Checks what the verified head says, so that later look-ups cannot leave the frame.
+    #[inline]
     fn check_tables(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
         let wrong = || Invalid::new("tables that fit the frame", "tables that do not");
         if self.kind != Kind::Batch {
@@ -251,6 +255,7 @@ impl Frame {
         if cursor.offset() == self.events_at as usize { Ok(()) } else { Err(wrong()) }
     }
 
+    #[inline]
     fn event_row_at(&self, bytes: &[u8], index: u16) -> Option<(u32, u32, u16, u16)> {
         let row = self.events_at as usize + usize::from(index) * self.event_row() as usize;
         let mut cursor = Cursor::at(bytes, row);
@@ -262,6 +267,7 @@ impl Frame {
     }
 
     /// Where an event of this frame lies; `bytes` are the frame's.
+    #[inline]
     pub(crate) fn event(&self, bytes: &[u8], index: u16) -> Option<EventPlace> {
         if index >= self.events {
             return None;
@@ -284,6 +290,7 @@ impl Frame {
 
 impl Frame {
     /// A stream of this frame: the version of its first event here, and its name.
+    #[inline]
     pub(crate) fn stream(&self, bytes: &[u8], index: u16) -> Option<(u64, Span)> {
         if index >= self.streams {
             return None;
@@ -371,6 +378,7 @@ impl Frame {
 
 impl EventPlace {
     /// Verifies the entry against the checksum that the frame's head holds.
+    #[inline]
     pub(crate) fn verify(&self, entry: &[u8]) -> Result<(), Invalid> {
         let computed = crc32(entry);
         if computed == self.crc { Ok(()) } else { Err(Invalid::checksum(self.crc, computed)) }

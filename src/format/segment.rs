@@ -96,6 +96,7 @@ impl Seed {
     }
 
     /// The checksum of a frame head that stands at an offset.
+    #[inline]
     pub(crate) fn head_crc(self, offset: u32, head: &[u8]) -> u32 {
         let mut hasher = crc32fast::Hasher::new_with_initial(self.0);
         hasher.update(&offset.to_le_bytes());

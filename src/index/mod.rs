@@ -6,6 +6,7 @@
 
 mod adopt;
 mod build;
+mod chain;
 mod checked;
 mod compare;
 mod directory;
@@ -27,6 +28,7 @@ mod segment;
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;
 
+pub(crate) use chain::Link;
 pub(crate) use compare::{Difference, Rebuild, directory_difference, run_has};
 pub(crate) use directory::Directory;
 pub(crate) use hash::Hasher;

@@ -120,6 +120,24 @@ impl SealedIndex {
         Ok(None)
     }
 
+    /// The events of a stream that it is known to hold: where only one has the hash, it is that one.
+    pub(super) fn known_stream(
+        &self,
+        hash: u64,
+        is: &dyn Fn(Place) -> Result<bool>,
+    ) -> Result<Option<StreamPart>> {
+        let first = self.first_term(hash)?;
+        let terms = self.terms(first..(first + 2).clamp(first, self.footer.terms as usize))?;
+        if term_hash(&terms, 0) != Some(hash) {
+            return Ok(None);
+        }
+        if term_hash(&terms, 1) == Some(hash) {
+            return self.stream(hash, is);
+        }
+        let posting = term_posting(&terms, 0).unwrap_or(u32::MAX);
+        self.with_posting(posting, POSTING_BYTES, |read| Some(part_of(posting, read))).map(Some)
+    }
+
     /// The ordinals of a stream's events at some versions.
     pub(crate) fn events(
         &self,

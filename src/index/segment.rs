@@ -82,6 +82,15 @@ impl SegmentIndex {
         parts.units = Arc::new(units);
     }
 
+    /// Its file, where that is all there is.
+    pub(super) fn only_file(&self) -> Option<Arc<SealedIndex>> {
+        let parts = self.parts.read();
+        match parts.units.as_slice() {
+            [Unit::Sealed(sealed)] if parts.live.is_empty() => Some(Arc::clone(sealed)),
+            _ => None,
+        }
+    }
+
     /// How many events its file holds; `None` where it has none.
     pub(crate) fn sealed_events(&self) -> Option<u32> {
         match self.parts.read().units.first() {

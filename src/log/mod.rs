@@ -1,6 +1,7 @@
 //! Layer 3: segments in order, the active tail, sealing, and recovery.
 
 pub(crate) mod head;
+mod held;
 pub(crate) mod prepare;
 pub(crate) mod recovery;
 pub(crate) mod scan;
@@ -87,7 +88,7 @@ pub(crate) fn logged(frame: u32, event: &Event) -> LoggedEvent<'_> {
         version: event.version.0,
         event_type: event.event_type(),
         created_at: event.created_at(),
-        id: event.parts.id,
+        id: event.given_id(),
         labels: event.labels().collect(),
     }
 }

@@ -1,10 +1,11 @@
 //! One segment as readers see it: frames and events at offsets, from a map, by positional reads,
 //! or from commit buffers that were not written yet.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
 
+use super::held::Held;
 use crate::bytes::{Bytes, Region};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -32,8 +33,8 @@ pub(crate) struct Segment {
     source: OnceLock<Source>,
     /// The end of the frames that were handed to the file. No byte below it changes.
     written: AtomicU32,
-    /// Groups behind `written` that are visible but still wait to be written, in order.
-    pending: RwLock<VecDeque<(u32, Arc<Vec<u8>>)>>,
+    /// Groups behind `written` that are visible but still wait to be written.
+    held: RwLock<Held>,
 }
 
 /// Where the bytes come from, opened when they are first asked for.
@@ -60,11 +61,13 @@ impl FrameAt {
     }
 
     /// The bytes from the frame's start on.
+    #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.window.as_slice().get(self.start..).unwrap_or_default()
     }
 
     /// The frame's own bytes, counted.
+    #[inline]
     fn owned(&self) -> Option<Bytes> {
         self.window.slice(self.start..self.start.checked_add(self.frame.len as usize)?)
     }
@@ -87,7 +90,7 @@ impl Segment {
             mode,
             source: OnceLock::new(),
             written: AtomicU32::new(end),
-            pending: RwLock::default(),
+            held: RwLock::default(),
         }
     }
 
@@ -130,29 +133,25 @@ impl Segment {
         Ok(())
     }
 
-    /// Says that frames up to `end` were handed to the file; their commit buffers are let go.
+    /// Says that frames up to `end` were handed to the file. None was held back.
     pub(crate) fn set_written(&self, end: u32) {
         self.written.store(end, Ordering::Release);
-        let mut pending = self.pending.write();
-        while pending.front().is_some_and(|(offset, _)| *offset < end) {
-            pending.pop_front();
-        }
     }
 
-    /// Makes a group readable before it is written.
-    pub(crate) fn hold(&self, offset: u32, group: Arc<Vec<u8>>) {
-        self.pending.write().push_back((offset, group));
+    /// Makes a group readable before it is written. It follows what is written or held.
+    pub(crate) fn hold(&self, offset: u32, group: &[u8]) {
+        self.held.write().push(offset, group);
     }
 
-    /// The groups that wait to be written, joined: their offset and bytes.
-    pub(crate) fn held(&self) -> Option<(u32, Vec<u8>)> {
-        let pending = self.pending.read();
-        let offset = pending.front()?.0;
-        let mut bytes = Vec::with_capacity(pending.iter().map(|(_, group)| group.len()).sum());
-        for (_, group) in pending.iter() {
-            bytes.extend_from_slice(group);
+    /// Hands the groups that are held back to the file, and lets them go.
+    pub(crate) fn write_held(&self, file: &NamedFile) -> Result<()> {
+        let written = self.held.read().write_to(file)?;
+        if let Some(end) = written {
+            // In this order: who does not find a frame among those that are held looks again.
+            self.set_written(end);
+            self.held.write().clear();
         }
-        Some((offset, bytes))
+        Ok(())
     }
 
     /// The frame at an offset, its head verified. `fetch` is how much to read at once where there
@@ -189,6 +188,7 @@ impl Segment {
     }
 
     /// Moves on to the next frame, in the same bytes where they reach that far.
+    #[inline]
     pub(crate) fn next_frame(&self, at: &mut FrameAt) -> Result<()> {
         let offset = at.offset + at.frame.len;
         let start = at.start + at.frame.len as usize;
@@ -205,6 +205,7 @@ impl Segment {
     }
 
     /// An event of a frame, its entry verified.
+    #[inline]
     pub(crate) fn event(&self, at: &FrameAt, index: u16) -> Result<Event> {
         let wrong = || self.corrupt(at.offset, "an event in the frame", "none");
         let bytes = at.bytes();
@@ -216,7 +217,7 @@ impl Segment {
             .map_err(|invalid| invalid.at(&self.path(), offset))?;
         let (first_version, stream) = at.frame.stream(bytes, place.stream).ok_or_else(wrong)?;
         let version = place.version(first_version).ok_or_else(wrong)?;
-        if bytes.get(stream.range()).is_none_or(|name| str::from_utf8(name).is_err()) {
+        if !bytes.get(stream.range()).is_some_and(entry::is_name) {
             return Err(self.corrupt(at.offset, "a stream name in UTF-8", "other bytes"));
         }
         let ordinal = u64::from(at.frame.first) + u64::from(index);
@@ -264,6 +265,7 @@ impl Segment {
     }
 
     /// How many bytes a frame at an offset can take.
+    #[inline]
     fn room(&self, offset: u32) -> u32 {
         let written = self.written();
         if offset < written { written - offset } else { u32::MAX }
@@ -272,7 +274,7 @@ impl Segment {
     fn bytes_from(&self, offset: u32, fetch: usize) -> Result<Bytes> {
         let written = self.written();
         if offset >= written {
-            if let Some(bytes) = self.pending_from(offset) {
+            if let Some(bytes) = self.held.read().read(offset, fetch) {
                 return Ok(bytes);
             }
             // Written between the two looks.
@@ -289,15 +291,6 @@ impl Segment {
             }
         };
         bytes.ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"))
-    }
-
-    fn pending_from(&self, offset: u32) -> Option<Bytes> {
-        let pending = self.pending.read();
-        let behind = pending.partition_point(|(start, _)| *start <= offset);
-        let (start, group) = pending.get(behind.checked_sub(1)?)?;
-        let from = (offset - start) as usize;
-        let region: Arc<dyn Region> = Arc::<Vec<u8>>::clone(group);
-        Bytes::new(region, from..group.len()).filter(|bytes| bytes.len() > 0)
     }
 
     fn source(&self) -> Result<&Source> {

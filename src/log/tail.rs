@@ -146,18 +146,14 @@ impl Tail {
 
     /// Makes the staged group readable and leaves writing it to [`Tail::flush`].
     pub(crate) fn hold(&mut self) {
-        let group = std::mem::take(&mut self.group);
-        self.segment.hold(self.group_at, Arc::new(group));
+        self.segment.hold(self.group_at, &self.group);
         self.group_at = self.progress.end;
+        self.group.clear();
     }
 
     /// Writes the groups that are held.
     pub(crate) fn flush(&mut self) -> Result<()> {
-        if let Some((offset, bytes)) = self.segment.held() {
-            self.file.write_all_at(&bytes, u64::from(offset))?;
-            self.segment.set_written(self.group_at);
-        }
-        Ok(())
+        self.segment.write_held(&self.file)
     }
 
     /// How many bytes are held and not written.

@@ -253,7 +253,7 @@ fn again(event: &Event) -> NewEvent {
         id: Some(event.id()),
         event_type: event.event_type().into(),
         schema_version: event.schema_version(),
-        content_type: event.content_type().into(),
+        content_type: event.content_type().to_owned().into(),
         created_at: Some(event.created_at()),
         tags: event.tags().map(Into::into).collect(),
         correlation: event.correlation_id().map(Into::into),

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use crate::catalog::{Catalog, LastFrame};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::index::Link;
 use crate::names::check_stream_name;
 use crate::place::Place;
 use crate::position::{Position, Version};
@@ -116,16 +117,6 @@ pub struct StreamEvents {
     left: usize,
 }
 
-/// The part of a stream that a segment holds.
-#[derive(Clone, Copy, Debug)]
-struct Link {
-    segment: u32,
-    first: u64,
-    last: u64,
-    /// The segment before it that holds the stream.
-    previous: u32,
-}
-
 #[derive(Debug)]
 struct Source {
     catalog: Arc<Catalog>,
@@ -199,7 +190,8 @@ impl Source {
 
     /// Looks up the places of the next few versions, which are all in one segment.
     fn look_up(&mut self) -> Result<()> {
-        let Some(link) = self.next_link()? else {
+        self.move_to_link()?;
+        let Some(link) = self.chain.last() else {
             self.last = 0;
             return Ok(());
         };
@@ -210,7 +202,7 @@ impl Source {
             self.first..=link.last.min(self.last).min(self.first + CHUNK - 1)
         };
         let index = &self.catalog.index;
-        self.places = index.places(link.segment, &self.name, self.hash, &versions)?.into();
+        self.places = index.link_places(link, &self.name, self.hash, &versions)?.into();
         if self.backwards {
             self.last = versions.start() - 1;
         } else {
@@ -219,25 +211,21 @@ impl Source {
         Ok(())
     }
 
-    /// The segment that holds the next version to read.
-    fn next_link(&mut self) -> Result<Option<Link>> {
-        while let Some(link) = self.chain.last().copied() {
-            if self.backwards {
-                if link.first <= self.last {
-                    return Ok(Some(link));
-                }
-                self.chain.pop();
-                if link.previous != 0 {
-                    self.chain.extend(self.link(link.previous)?);
-                }
-            } else {
-                if self.first <= link.last {
-                    return Ok(Some(link));
-                }
-                self.chain.pop();
+    /// Moves to the segment that holds the next version to read, at the end of the chain.
+    fn move_to_link(&mut self) -> Result<()> {
+        while let Some(link) = self.chain.last() {
+            let holds =
+                if self.backwards { link.first <= self.last } else { self.first <= link.last };
+            if holds {
+                return Ok(());
+            }
+            let previous = link.previous;
+            self.chain.pop();
+            if self.backwards && previous != 0 {
+                self.chain.extend(self.link(previous)?);
             }
         }
-        Ok(None)
+        Ok(())
     }
 
     /// Collects the segments from the newest one that holds the stream back to the one that holds
@@ -246,22 +234,14 @@ impl Source {
         let mut next = newest;
         while next != 0 {
             let Some(link) = self.link(next)? else { break };
+            let is_enough = self.backwards || link.first <= self.first;
+            next = if is_enough { 0 } else { link.previous };
             self.chain.push(link);
-            if self.backwards || link.first <= self.first {
-                break;
-            }
-            next = link.previous;
         }
         Ok(())
     }
 
     fn link(&self, segment: u32) -> Result<Option<Link>> {
-        let span = self.catalog.index.span(segment, &self.name, self.hash)?;
-        Ok(span.map(|span| Link {
-            segment,
-            first: span.first_version,
-            last: span.last_version(),
-            previous: span.previous,
-        }))
+        self.catalog.index.link(segment, &self.name, self.hash)
     }
 }

@@ -27,6 +27,8 @@ mod rebuilt;
 mod schedules;
 mod subscriptions;
 mod sweep;
+#[cfg(feature = "async")]
+mod tasks;
 
 use std::env;
 

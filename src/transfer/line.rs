@@ -291,7 +291,7 @@ mod tests {
             assert_eq!(event.content_type, JSON);
         }
         let bytes = event(r#""data_base64":"AP8=""#);
-        assert_eq!((bytes.data(), bytes.content_type.as_str()), (&[0, 255][..], BINARY));
+        assert_eq!((bytes.data(), bytes.content_type.as_ref()), (&[0, 255][..], BINARY));
         assert_eq!(event(r#""data":1,"content_type":"text/x""#).content_type, "text/x");
         assert_eq!(event(r#""tags":["a"]"#).data(), b"");
     }

@@ -42,18 +42,20 @@ impl<'a> Content<'a> {
         if a.json != b.json {
             return Some("content type");
         }
-        let spans = [
+        let names = [
             ("event type", a.event_type, b.event_type),
-            ("data", a.data, b.data),
             ("content type", a.content_type, b.content_type),
-            ("metadata", a.metadata, b.metadata),
             ("correlation id", a.correlation, b.correlation),
             ("causation id", a.causation, b.causation),
         ];
-        let differs = spans
+        let bytes = [("data", a.data, b.data), ("metadata", a.metadata, b.metadata)];
+        let names = names.into_iter().map(|(what, of_a, of_b)| {
+            (what, a.near(self.bytes, of_a) != b.near(other.bytes, of_b))
+        });
+        let bytes = bytes
             .into_iter()
-            .find(|(_, a, b)| self.bytes.get(a.range()) != other.bytes.get(b.range()));
-        if let Some((what, _, _)) = differs {
+            .map(|(what, of_a, of_b)| (what, a.far(self.bytes, of_a) != b.far(other.bytes, of_b)));
+        if let Some((what, _)) = names.chain(bytes).find(|(_, differs)| *differs) {
             return Some(what);
         }
         (self.tags() != other.tags()).then_some("set of tags")
@@ -61,7 +63,7 @@ impl<'a> Content<'a> {
 
     /// The tags as a set: sorted.
     fn tags(&self) -> Vec<&[u8]> {
-        let mut rest = self.bytes.get(self.parts.tags.range()).unwrap_or_default();
+        let mut rest = self.parts.near(self.bytes, self.parts.tags);
         let mut tags = Vec::new();
         while let Some((len, behind)) = rest.split_first()
             && let Some((tag, next)) = behind.split_at_checked(usize::from(*len))

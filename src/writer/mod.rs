@@ -20,7 +20,7 @@ pub(crate) use conditions::Condition;
 pub(crate) use request::{Part, Request};
 #[cfg(test)]
 pub(crate) use roll::Preparation;
-pub(crate) use upkeep::covers;
+pub(crate) use upkeep::{Frozen, PendingSync, covers};
 
 /// The shared writer of a store.
 pub(crate) type Writer = shell::Writer<Core>;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::SmallVec;
+
 use super::conditions::{Condition, PreparedCondition};
 use crate::catalog::Catalog;
 use crate::error::{Error, IdConflict, Result};
@@ -29,10 +31,10 @@ pub(crate) struct Part {
 #[derive(Debug)]
 pub(crate) struct Request {
     /// The streams that it names, each once.
-    pub(crate) streams: Vec<PreparedStream>,
+    pub(crate) streams: SmallVec<[PreparedStream; 1]>,
     /// The expectations, in the order in which they are checked.
-    pub(crate) parts: Vec<PreparedPart>,
-    pub(crate) events: Vec<PreparedEvent>,
+    pub(crate) parts: SmallVec<[PreparedPart; 1]>,
+    pub(crate) events: SmallVec<[PreparedEvent; 1]>,
     /// The entries of the events, one behind the other.
     pub(crate) entries: Vec<u8>,
     /// The most bytes that its frame can take.
@@ -111,11 +113,12 @@ impl Request {
             return Err(Error::limit("events of an append", limits.append_events, count as u64));
         }
         conditions.iter().try_for_each(|condition| condition.query.check())?;
+        let events = parts.iter().flat_map(|part| &part.events);
         let mut request = Self {
-            streams: Vec::with_capacity(parts.len()),
-            parts: Vec::with_capacity(parts.len()),
-            events: Vec::with_capacity(count),
-            entries: Vec::new(),
+            streams: SmallVec::with_capacity(parts.len()),
+            parts: SmallVec::with_capacity(parts.len()),
+            events: SmallVec::with_capacity(count),
+            entries: Vec::with_capacity(events.map(entry_bytes).sum()),
             frame_bound: 0,
             durability,
             conditions: conditions.into_iter().map(PreparedCondition::new).collect(),
@@ -126,9 +129,10 @@ impl Request {
         };
         let ids = ids_of(&parts)?;
         let mut ids = ids.into_iter();
-        let mut known: HashMap<String, usize> = HashMap::new();
+        // A few streams are looked through faster than looked up.
+        let mut known = (parts.len() > 8).then(HashMap::new);
         for part in parts {
-            request.add(part, &mut known, &mut ids, limits)?;
+            request.add(part, known.as_mut(), &mut ids, limits)?;
         }
         let names = request.streams.iter().map(|stream| stream.name.len());
         request.frame_bound = events_frame_bound(names, count, request.entries.len(), 0);
@@ -142,21 +146,24 @@ impl Request {
     fn add(
         &mut self,
         part: Part,
-        known: &mut HashMap<String, usize>,
+        mut known: Option<&mut HashMap<String, usize>>,
         ids: &mut impl Iterator<Item = Option<EventId>>,
         limits: &Limits,
     ) -> Result<()> {
         check_stream_name(&part.stream)?;
-        let stream = match known.get(&part.stream) {
-            Some(stream) => *stream,
-            None => {
-                let name = part.stream.clone();
-                let (hash, head, written) = (0, None, false);
-                self.streams.push(PreparedStream { name, hash, head, written, events: 0 });
-                known.insert(part.stream, self.streams.len() - 1);
-                self.streams.len() - 1
-            }
+        let found = match &known {
+            Some(known) => known.get(&part.stream).copied(),
+            None => self.streams.iter().position(|stream| stream.name == part.stream),
         };
+        let stream = found.unwrap_or_else(|| {
+            let next = self.streams.len();
+            if let Some(known) = &mut known {
+                known.insert(part.stream.clone(), next);
+            }
+            let (name, hash, head, written) = (part.stream, 0, None, false);
+            self.streams.push(PreparedStream { name, hash, head, written, events: 0 });
+            next
+        });
         let first = self.events.len();
         let mut nth = self.streams.get(stream).map_or(0, |stream| stream.events);
         for event in part.events {
@@ -258,14 +265,19 @@ impl Request {
     }
 }
 
+/// About how many bytes the entry of an event takes: enough for all but those with many labels.
+fn entry_bytes(event: &NewEvent) -> usize {
+    64 + event.event_type.len() + event.metadata.len() + event.data.len()
+}
+
 /// The ids of all events of a request: given, or derived from the nearest given one before (else
-/// the first), or none at all.
+/// the first). Empty where none is given.
 fn ids_of(parts: &[Part]) -> Result<Vec<Option<EventId>>> {
-    let given: Vec<Option<EventId>> =
-        parts.iter().flat_map(|part| part.events.iter().map(|event| event.id)).collect();
-    let Some(first) = given.iter().position(Option::is_some) else {
-        return Ok(given);
+    let given = || parts.iter().flat_map(|part| part.events.iter().map(|event| event.id));
+    let Some(first) = given().position(|id| id.is_some()) else {
+        return Ok(Vec::new());
     };
+    let given: Vec<Option<EventId>> = given().collect();
     let mut base = first;
     let mut ids = Vec::with_capacity(given.len());
     for (index, id) in given.iter().enumerate() {

@@ -61,6 +61,7 @@ impl Core {
         let half = self.tail.segment().header().len / 2;
         (progress.end > half && self.lacks_next())
             || u64::from(progress.end - self.checkpoint_end) >= self.settings.checkpoint_bytes
+            || self.wants_sync()
     }
 
     /// Whether nobody has made the next segment, or is about to.

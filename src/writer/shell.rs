@@ -9,12 +9,16 @@
 
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Instant;
 
-use crate::sync::{Arc, AtomicBool, Condvar, Mutex, MutexGuard, Ordering};
+use crate::sync::{Arc, AtomicBool, Condvar, GATHER, Mutex, MutexGuard, Ordering};
 
 /// A group takes at most so many requests and bytes.
 const GROUP_REQUESTS: usize = 1024;
 const GROUP_BYTES: usize = 1 << 20;
+/// A leader for whom nobody came back so often in a row waits in one of so many groups, to see
+/// whether they do now: in one of 2 to this power.
+const MOST_MISSED: u32 = 6;
 
 /// What is behind the shell: it commits groups, one at a time.
 pub(crate) trait Commits {
@@ -45,6 +49,8 @@ pub(crate) struct Writer<C: Commits> {
     queue: Mutex<Queue<C>>,
     /// Somebody waits for nobody to be leading.
     idle: Condvar,
+    /// The leader waits for callers to come back.
+    gathered: Condvar,
     core: Mutex<C>,
     /// The core has something for upkeep to do.
     wants_upkeep: AtomicBool,
@@ -54,6 +60,23 @@ struct Queue<C: Commits> {
     waiting: VecDeque<Waiting<C>>,
     is_led: bool,
     is_closed: bool,
+    returning: Returning,
+    /// The leader waits for so many requests to have queued.
+    wanted: usize,
+}
+
+/// Callers that were just answered. They mostly come back at once with their next request, and a
+/// group that has them all costs no more than one that just misses them: so the next leader gives
+/// them a moment.
+struct Returning {
+    /// How many requests the next group has when they are back.
+    expected: usize,
+    /// So long the leader waits for them.
+    until: Instant,
+    /// How often in a row they have not come.
+    missed: u32,
+    /// So many groups go before it waits again.
+    skipped: u32,
 }
 
 struct Waiting<C: Commits> {
@@ -96,10 +119,17 @@ impl<C: Commits> Seat<C> {
 impl<C: Commits> Writer<C> {
     pub(crate) fn new(core: C) -> Self {
         let wants_upkeep = AtomicBool::new(core.wants_upkeep());
-        let queue = Queue { waiting: VecDeque::new(), is_led: false, is_closed: false };
+        let queue = Queue {
+            waiting: VecDeque::new(),
+            is_led: false,
+            is_closed: false,
+            returning: Returning { expected: 0, until: Instant::now(), missed: 0, skipped: 0 },
+            wanted: usize::MAX,
+        };
         Self {
             queue: Mutex::new(queue),
             idle: Condvar::new(),
+            gathered: Condvar::new(),
             core: Mutex::new(core),
             wants_upkeep,
         }
@@ -118,6 +148,7 @@ impl<C: Commits> Writer<C> {
         }
         let seat = Arc::new(Seat::new());
         queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
+        self.wake_gatherer(&queue);
         drop(queue);
         match seat.wait() {
             Turn::Done(answer) => answer,
@@ -147,6 +178,7 @@ impl<C: Commits> Writer<C> {
                 seat
             })
             .collect();
+        self.wake_gatherer(&queue);
         drop(queue);
         let mut answers = Vec::with_capacity(seats.len() + 1);
         answers.extend(first.map(|request| self.lead(request)));
@@ -190,6 +222,7 @@ impl<C: Commits> Writer<C> {
     }
 
     fn lead(&self, request: C::Request) -> C::Answer {
+        self.await_returning();
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);
         let mut answers = commit(&mut *core, &requests);
@@ -197,10 +230,11 @@ impl<C: Commits> Writer<C> {
         drop(core);
         requests.clear();
         let mine = answers.pop_front();
+        let answered = 1 + seats.len();
         for (seat, answer) in seats.iter().zip(answers) {
             seat.give(Turn::Done(answer));
         }
-        self.hand_on();
+        self.hand_on(answered);
         mine.unwrap_or_else(C::unanswered)
     }
 
@@ -221,9 +255,46 @@ impl<C: Commits> Writer<C> {
         (requests, seats)
     }
 
-    /// Makes the first that waits the leader, or nobody.
-    fn hand_on(&self) {
+    /// Gives the callers that were just answered a moment to come back, if there are any beside
+    /// this one.
+    fn await_returning(&self) {
         let mut queue = self.queue.lock();
+        let expected = std::mem::take(&mut queue.returning.expected);
+        let queued = |queue: &Queue<C>| queue.waiting.len() + 1;
+        let before = queued(&queue);
+        if before >= expected {
+            return;
+        }
+        if let Some(skipped) = queue.returning.skipped.checked_sub(1) {
+            queue.returning.skipped = skipped;
+            return;
+        }
+        queue.wanted = expected - 1;
+        let until = queue.returning.until;
+        while queued(&queue) < expected && !self.gathered.wait_until(&mut queue, until).timed_out()
+        {
+        }
+        queue.wanted = usize::MAX;
+        let has_come = queued(&queue) > before;
+        let returning = &mut queue.returning;
+        returning.missed = if has_come { 0 } else { (returning.missed + 1).min(MOST_MISSED) };
+        returning.skipped = (1 << returning.missed) - 1;
+    }
+
+    fn wake_gatherer(&self, queue: &Queue<C>) {
+        if queue.waiting.len() >= queue.wanted {
+            self.gathered.notify_one();
+        }
+    }
+
+    /// Makes the first that waits the leader, or nobody, behind a group of so many requests.
+    fn hand_on(&self, answered: usize) {
+        let mut queue = self.queue.lock();
+        let expected = (answered + queue.waiting.len()).min(GROUP_REQUESTS);
+        if expected > 1 {
+            queue.returning.expected = expected;
+            queue.returning.until = Instant::now() + GATHER;
+        }
         if let Some(Waiting { request, seat }) = queue.waiting.pop_front() {
             drop(queue);
             seat.give(Turn::Lead(Box::new(request)));

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 
+use smallvec::{SmallVec, smallvec};
+
 use super::core::Core;
 use super::facts::StagedEvent;
 use super::ids::{Content, Holder, compare};
@@ -47,9 +49,11 @@ pub(super) struct StagedFrame {
     offset: u32,
     time: Timestamp,
     first_position: u64,
-    /// For each stream of the request: the version before the frame, and the segment before.
-    before: Vec<(u64, u32)>,
+    before: Before,
 }
+
+/// For each stream of a request, mostly one: the version before its frame, and the segment before.
+type Before = SmallVec<[(u64, u32); 1]>;
 
 /// The frame does not fit the segment.
 pub(super) struct Full;
@@ -81,7 +85,8 @@ impl Core {
             Ok(heads) => heads,
             Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
         };
-        let mut versions: Vec<u64> = heads.iter().map(|(head, _)| head.version.0).collect();
+        let mut versions: SmallVec<[u64; 1]> =
+            heads.iter().map(|(head, _)| head.version.0).collect();
         for part in &request.parts {
             let Some(version) = versions.get_mut(part.stream) else { continue };
             if !part.expected.accepts(Version(*version)) {
@@ -111,7 +116,8 @@ impl Core {
             return Ok(Verdict::Answer(Err(limit)));
         }
         let before = heads.iter().map(|(head, _)| (head.version.0, head.segment)).collect();
-        Ok(Verdict::Staged(self.number(request, index, before, staged)))
+        let is_last = index + 1 == group.len();
+        Ok(Verdict::Staged(self.number(request, index, before, staged, is_last)))
     }
 
     /// The first condition that does not hold, and whether that rests on staged events.
@@ -142,19 +148,20 @@ impl Core {
         &mut self,
         request: &Request,
         index: usize,
-        before: Vec<(u64, u32)>,
+        before: Before,
         staged: &mut Staged,
+        is_last: bool,
     ) -> Vec<Appended> {
         let first_position = self.next_position();
         self.last_time = self.last_time.max(time_that_fits(self.dir.now()));
-        let mut next: Vec<u64> = before.iter().map(|(version, _)| *version).collect();
+        let mut next: SmallVec<[u64; 1]> = before.iter().map(|(version, _)| *version).collect();
         // Streams that are only checked do not stand in the frame.
-        let mut numbers = vec![0_u16; request.streams.len()];
+        let mut numbers: SmallVec<[u16; 4]> = smallvec![0; request.streams.len()];
         let written = request.streams.iter().zip(&mut numbers).filter(|(s, _)| s.written);
         for (count, (_, number)) in (0..).zip(written) {
             *number = count;
         }
-        let mut events = Vec::with_capacity(request.events.len());
+        let mut events: SmallVec<[FrameEvent; 1]> = SmallVec::with_capacity(request.events.len());
         for event in &request.events {
             let first = before.get(event.stream).map_or(0, |(version, _)| *version);
             let version = next.get_mut(event.stream).map_or(0, |version| {
@@ -168,7 +175,7 @@ impl Core {
                 version_offset: u16::try_from(version - first - 1).unwrap_or(u16::MAX),
             });
         }
-        let streams: Vec<FrameStream<'_>> = request
+        let streams: SmallVec<[FrameStream<'_>; 1]> = request
             .streams
             .iter()
             .zip(&before)
@@ -182,14 +189,15 @@ impl Core {
         let (entries, state) = (&request.entries, &request.state);
         let offset = self.tail.stage(time, streams.into_iter(), &events, entries, state);
         let segment = self.tail.segment().ordinal();
-        for (stream, version) in request.streams.iter().zip(&next).filter(|(s, _)| s.written) {
-            let head = Head { version: Version(*version), segment };
-            staged.heads.insert(stream.name.clone(), head);
-        }
-        for (event, prepared) in request.events.iter().enumerate() {
-            if let Some(id) = prepared.id {
-                staged.ids.insert(id, (index, event));
+        // Only later requests of the group look these up.
+        if !is_last {
+            for (stream, version) in request.streams.iter().zip(&next).filter(|(s, _)| s.written) {
+                let head = Head { version: Version(*version), segment };
+                staged.heads.insert(stream.name.clone(), head);
             }
+            let ids = request.events.iter().enumerate();
+            let ids = ids.filter_map(|(event, prepared)| Some((prepared.id?, (index, event))));
+            staged.ids.extend(ids);
         }
         staged.ask(request);
         let result = appended(request, &before, first_position);
@@ -198,14 +206,19 @@ impl Core {
     }
 
     /// The streams of a request as they are now, and whether that rests on staged events.
-    fn heads(&self, request: &Request, staged: &Staged) -> Result<Vec<(Head, bool)>> {
+    fn heads(&self, request: &Request, staged: &Staged) -> Result<SmallVec<[(Head, bool); 1]>> {
         let none = Head { version: Version::NONE, segment: 0 };
+        // Whatever was committed is visible by now, so mostly nothing came since the look-up.
+        let is_current = request.looked_up_to == self.catalog.watermark.visible();
         request
             .streams
             .iter()
             .map(|stream| {
                 if let Some(head) = staged.heads.get(&stream.name) {
                     return Ok((*head, true));
+                }
+                if is_current {
+                    return Ok((stream.head.unwrap_or(none), false));
                 }
                 let after = request.looked_up_to;
                 let newer = self.catalog.index.head_after(&stream.name, stream.hash, after)?;
@@ -322,7 +335,8 @@ impl Staged {
     ) -> impl Iterator<Item = Indexed<'a>> {
         self.frames.iter().flat_map(move |frame| {
             let request = group.get(frame.request);
-            let mut next: Vec<u64> = frame.before.iter().map(|(version, _)| *version).collect();
+            let mut next: SmallVec<[u64; 1]> =
+                frame.before.iter().map(|(version, _)| *version).collect();
             let events = request.map(|request| request.events.as_slice()).unwrap_or_default();
             events.iter().filter_map(move |event| {
                 let stream = request?.streams.get(event.stream)?;
@@ -351,7 +365,7 @@ fn conflict(request: &Request, stream: usize, expected: ExpectedVersion, actual:
 
 /// The result of each part that has events.
 fn appended(request: &Request, before: &[(u64, u32)], first_position: u64) -> Vec<Appended> {
-    let mut next: Vec<u64> = before.iter().map(|(version, _)| *version).collect();
+    let mut next: SmallVec<[u64; 1]> = before.iter().map(|(version, _)| *version).collect();
     let mut results = Vec::with_capacity(request.parts.len());
     for part in &request.parts {
         let Some(version) = next.get_mut(part.stream) else { continue };

@@ -4,6 +4,7 @@ use super::core::Core;
 use crate::error::Result;
 use crate::index::{Covers, SegmentIndex, Unit};
 use crate::log::tail::Tail;
+use crate::options::Durability;
 use crate::position::Position;
 use crate::storage::NamedFile;
 use crate::sync::Arc;
@@ -23,8 +24,18 @@ impl PendingSync {
     }
 }
 
-/// An index that was frozen where the log was durable, ready to be saved.
-pub(crate) type Frozen = (Arc<SegmentIndex>, Arc<Vec<Unit>>, Covers);
+/// In `Os`, a sync is due each time so many bytes were written.
+const OS_SYNC_BYTES: u64 = 16 << 20;
+
+/// An index that was frozen, to be saved once the log is durable up to where it ends.
+#[derive(Debug)]
+pub(crate) struct Frozen {
+    pub(crate) index: Arc<SegmentIndex>,
+    pub(crate) units: Arc<Vec<Unit>>,
+    pub(crate) covers: Covers,
+    /// The sync that has to come first, if one has to.
+    pub(crate) pending: Option<PendingSync>,
+}
 
 impl Core {
     /// Ends in good order: everything is written, marked with a watermark frame, and synced.
@@ -45,8 +56,13 @@ impl Core {
         self.freeze(0)
     }
 
+    /// Whether a sync is due because much was written since the last one.
+    pub(crate) fn wants_sync(&self) -> bool {
+        self.settings.durability == Durability::Os && self.unsynced_bytes() >= OS_SYNC_BYTES
+    }
+
     /// Bytes that were written to the active segment and not synced.
-    pub(crate) fn unsynced_bytes(&self) -> u64 {
+    fn unsynced_bytes(&self) -> u64 {
         u64::from(self.tail.segment().written().saturating_sub(self.tail.durable_end()))
     }
 
@@ -79,19 +95,17 @@ impl Core {
     }
 
     /// Freezes the index of the active segment, if so many bytes were appended since the last
-    /// checkpoint. Everything that it holds is durable.
+    /// checkpoint.
     pub(crate) fn freeze(&mut self, bytes: u64) -> Result<Option<Frozen>> {
         let end = self.tail.progress().end;
         if u64::from(end.saturating_sub(self.checkpoint_end)) < bytes || self.poisoned() {
             return Ok(None);
         }
-        let Some(active) = self.catalog.index.active() else { return Ok(None) };
-        if self.tail.durable_end() < end {
-            self.sync()?;
-        }
+        let Some(index) = self.catalog.index.active() else { return Ok(None) };
+        let pending = if self.tail.durable_end() < end { self.begin_sync()? } else { None };
         self.checkpoint_end = end;
-        let units = active.freeze();
-        Ok(Some((active, units, covers(&self.tail))))
+        let units = index.freeze();
+        Ok(Some(Frozen { index, units, covers: covers(&self.tail), pending }))
     }
 }
 
