@@ -891,3 +891,57 @@ fn views_are_listed_looked_into_and_deleted() {
     assert_eq!(desk.run(&["view", "scan", "notes"]).code(), 5);
     assert_eq!(desk.run(&["view", "get", "notes", "a/1"]).code(), 5);
 }
+
+#[test]
+fn the_bench_measures_a_store_and_removes_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let run = |more: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_annals"));
+        command.args(["bench", "--events", "2000", "--streams", "150", "--dir"]);
+        Done(command.arg(directory.path()).args(more).output().unwrap()).ok()
+    };
+    let done = run(&["--json", "--ids", "--tags", "--size", "100"]);
+    let found = &done.json()[0];
+    assert_eq!((&found["events"], &found["streams"]), (&json!(2000), &json!(150)));
+    let rates = found["fill"].as_array().unwrap();
+    assert_eq!(rates.len(), 20);
+    assert_eq!(rates[19]["events"], 2000);
+    for key in [
+        "fill_per_second",
+        "close_ms",
+        "log_bytes_per_event",
+        "index_bytes_per_event",
+        "segments",
+        "open_cold_ms",
+        "open_clean_ms",
+        "open_killed_ms",
+        "streams_cold_per_second",
+        "streams_hot_per_second",
+        "new_stream_us",
+        "new_id_us",
+        "category_per_second",
+        "type_per_second",
+        "catch_up_per_second",
+        "unseen_tag_us",
+        "recent_tag_us",
+        "verify_s",
+    ] {
+        assert!(found[key].as_f64() > Some(0.0), "{key}: {found}");
+    }
+    assert_eq!(found["anonymous_open_bytes"].is_u64(), cfg!(target_os = "linux"));
+    assert_eq!(found["anonymous_serving_bytes"].is_u64(), cfg!(target_os = "linux"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up");
+
+    let kept = run(&["--keep", "--durability", "interval"]);
+    assert!(kept.out().contains("open, after a kill"), "{}", kept.out());
+    let left: Vec<_> = fs::read_dir(directory.path()).unwrap().collect();
+    assert_eq!(left.len(), 1);
+    let store = Store::open_read_only(left[0].as_ref().unwrap().path()).unwrap();
+    // 1,000 to new streams, 1,000 with new ids, and what was appended until the kill.
+    assert!(store.head().0 >= 2000 + 2000, "{}", store.head());
+    let streams = store
+        .streams()
+        .into_iter()
+        .filter(|stream| !stream.as_ref().unwrap().name.starts_with("Fresh-"));
+    assert_eq!(streams.count(), 150);
+}

@@ -132,7 +132,7 @@ mod tests {
                     // Not even the removal of what was half made is done.
                     disk.crash_at(first + 1);
                 }
-                let what = &trace[call as usize];
+                let what = &trace[usize::try_from(call).unwrap()];
                 assert!(prepare_first(&dir).is_err(), "{what:?}");
                 let disk = if is_killed { disk.crash_keeping_everything() } else { disk };
                 let prepared = prepare_first(&Dir::new(Arc::new(disk.clone()))).unwrap();

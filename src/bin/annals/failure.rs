@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     Unreadable(String),
     /// The demo found that something is not as it should be.
     Demo(String),
+    /// Something that the bench needs does not work.
+    Bench(String),
 }
 
 impl Failure {
@@ -55,7 +57,8 @@ impl Failure {
             | Self::Read { .. }
             | Self::Write(_)
             | Self::Unreadable(_)
-            | Self::Demo(_) => FAILURE,
+            | Self::Demo(_)
+            | Self::Bench(_) => FAILURE,
         }
     }
 }
@@ -89,6 +92,7 @@ impl fmt::Display for Failure {
             Self::Read { file, error } => write!(f, "{file}: cannot read: {error}"),
             Self::Write(error) => write!(f, "cannot write the output: {error}"),
             Self::Demo(what) => write!(f, "the demo failed: {what}"),
+            Self::Bench(what) => write!(f, "the bench failed: {what}"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! leaves early (`annals cat | head`) is a quiet end, not a failure.
 
 mod args;
+mod bench;
 mod commands;
 mod demo;
 mod failure;

@@ -17,6 +17,7 @@ mod verify;
 mod view;
 
 use crate::args::{Args, Command};
+use crate::bench;
 use crate::demo;
 use crate::failure::Failure;
 use crate::output::Output;
@@ -43,5 +44,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Info => info::run(global, output),
         Command::Verify => verify::run(global, output),
         Command::Repair(repair) => repair::run(repair, output),
+        Command::Bench(bench) => bench::run(bench, output),
+        Command::BenchPart(part) => bench::be_part(store_path(global)?, part, output),
     }
 }
