@@ -227,8 +227,8 @@ fn the_process_with_a_view_that_is_killed() {
     let view = store.create_view("counts", 1).unwrap();
     let mut random = round;
     let mut counts = counts_of(&view);
-    for n in 0.. {
-        let data = || format!("{}={}", n * 7 % 13, "v".repeat(n as usize * 31 % 700));
+    for n in 0_usize.. {
+        let data = || format!("{}={}", n * 7 % 13, "v".repeat(n * 31 % 700));
         let (inline, from) = (next(&mut random).is_multiple_of(2), view.position().unwrap());
         if !inline {
             let event = NewEvent::new("Put", data());

@@ -111,7 +111,7 @@ fn text_of(bytes: &[u8]) -> String {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 fn key_of(key: &[u8]) -> Value {
