@@ -286,6 +286,11 @@ fn assert_honest(disk: &MemoryDisk) -> bool {
     is_detected
 }
 
+/// The name of what is damaged below.
+pub(super) fn damaged_name() -> String {
+    sample().1
+}
+
 #[test]
 fn damage_of_a_view_is_an_error_until_it_is_reset_and_never_nothing() {
     let (disk, name) = sample();
