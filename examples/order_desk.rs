@@ -153,16 +153,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // 16 threads pay one order at the same time, 25 cents each time.
     let began = Instant::now();
+    let pay = |thread: u8| -> Result<u32, CommandError<Refusal>> {
+        let mut attempts = 0;
+        for number in 0..100_u8 {
+            let id = EventId::from_bytes([2; 16]).derive(&format!("{thread} {number}"));
+            let pay = Request::new(OrderCommand::Pay { cents: 25 }).id(id);
+            attempts += orders.execute("Order-1", pay)?.attempts;
+        }
+        Ok(attempts)
+    };
     let attempts: u32 = thread::scope(|scope| {
-        let pay = |thread: u8| -> Result<u32, CommandError<Refusal>> {
-            let mut attempts = 0;
-            for number in 0..100_u8 {
-                let id = EventId::from_bytes([2; 16]).derive(&format!("{thread} {number}"));
-                let pay = Request::new(OrderCommand::Pay { cents: 25 }).id(id);
-                attempts += orders.execute("Order-1", pay)?.attempts;
-            }
-            Ok(attempts)
-        };
         let pay = &pay;
         let threads: Vec<_> = (0..16).map(|n| scope.spawn(move || pay(n))).collect();
         threads.into_iter().map(|t| t.join().expect("no payment panics")).sum::<Result<u32, _>>()

@@ -8,7 +8,8 @@ use crate::position::{ExpectedVersion, Position};
 use crate::query::Query;
 #[cfg(feature = "async")]
 use crate::store::CommitFuture;
-use crate::store::Store;
+use crate::store::{Beside, Store};
+use crate::view::ViewUpdate;
 use crate::writer::{Condition, Part};
 
 /// One atomic write to any number of streams: all of it or nothing. Made by
@@ -20,7 +21,7 @@ pub struct Batch {
     parts: Vec<Part>,
     conditions: Vec<Condition>,
     durability: Option<Durability>,
-    saves: Vec<(String, Position)>,
+    beside: Beside,
 }
 
 /// The pieces of a batch.
@@ -28,13 +29,13 @@ pub(crate) struct Pieces {
     pub(crate) parts: Vec<Part>,
     pub(crate) conditions: Vec<Condition>,
     pub(crate) durability: Option<Durability>,
-    pub(crate) saves: Vec<(String, Position)>,
+    pub(crate) beside: Beside,
 }
 
 impl Batch {
     pub(crate) fn new(store: Store) -> Self {
-        let (parts, conditions, saves) = (Vec::new(), Vec::new(), Vec::new());
-        Self { store, parts, conditions, durability: None, saves }
+        let (parts, conditions, beside) = (Vec::new(), Vec::new(), Beside::default());
+        Self { store, parts, conditions, durability: None, beside }
     }
 
     /// Adds events of a stream. A stream may come more than once; later expectations see what
@@ -114,8 +115,37 @@ impl Batch {
     /// # Ok::<(), annals::Error>(())
     /// ```
     pub fn save_cursor(mut self, name: impl AsRef<str>, position: Position) -> Self {
-        self.saves.retain(|(saved, _)| saved != name.as_ref());
-        self.saves.push((name.as_ref().into(), position));
+        self.beside.saves.retain(|(saved, _)| saved != name.as_ref());
+        self.beside.saves.push((name.as_ref().into(), position));
+        self
+    }
+
+    /// Changes a view with the events, in one commit: after a crash both are there or neither. The
+    /// view is then complete up to the last event of the batch.
+    ///
+    /// So whoever makes the update has to have folded the events of the batch, and all that matter
+    /// to the view between where the update was made from and the batch: add
+    /// [`unless`](Self::unless) with the query of the view behind that position, and make both
+    /// again where it fails. A batch whose events are there already changes no view. The update
+    /// goes into the frame of the events, within the limits of an append.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Position, Query, Store};
+    /// let store = Store::in_memory()?;
+    /// let view = store.create_view("placed", 1)?;
+    /// let from = view.position()?;
+    /// let done = store
+    ///     .batch()
+    ///     .append("Order-1", ExpectedVersion::Any, [NewEvent::new("Placed", "{}")])
+    ///     .unless(Query::new().category("Order").after(from))
+    ///     .update_view(view.update(from).put("Order-1", "placed"))
+    ///     .commit()?;
+    /// assert_eq!(view.position()?, done[0].position);
+    /// assert_eq!(view.get("Order-1")?.as_deref(), Some(&b"placed"[..]));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn update_view(mut self, update: ViewUpdate) -> Self {
+        self.beside.updates.push(update);
         self
     }
 
@@ -128,8 +158,8 @@ impl Batch {
 
     /// What it consists of, for a commit of another kind.
     pub(crate) fn into_pieces(self) -> Pieces {
-        let Self { parts, conditions, durability, saves, .. } = self;
-        Pieces { parts, conditions, durability, saves }
+        let Self { parts, conditions, durability, beside, .. } = self;
+        Pieces { parts, conditions, durability, beside }
     }
 
     /// Commits the batch, and says for each part with events where its last one stands.
@@ -140,9 +170,9 @@ impl Batch {
     /// [`Error::ConditionFailed`](crate::Error::ConditionFailed) where all expectations hold and a
     /// condition does not; [`Error::EmptyAppend`](crate::Error::EmptyAppend) where no part has
     /// events; as [`Store::save_cursor`](Store::save_cursor) where it saves one (an owner is no
-    /// obstacle).
+    /// obstacle), and as [`StoredView::commit`](crate::StoredView::commit) where it changes a view.
     pub fn commit(self) -> Result<Vec<Appended>> {
-        self.store.commit(self.parts, self.conditions, self.durability, &self.saves)
+        self.store.commit(self.parts, self.conditions, self.durability, &self.beside)
     }
 
     /// Commits the batch from a task: [`commit`](Self::commit), as
@@ -164,6 +194,6 @@ impl Batch {
     /// ```
     #[cfg(feature = "async")]
     pub fn commit_async(self) -> CommitFuture {
-        self.store.commit_later(self.parts, self.conditions, self.durability, self.saves)
+        self.store.commit_later(self.parts, self.conditions, self.durability, self.beside)
     }
 }

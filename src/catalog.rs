@@ -7,12 +7,13 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::format::cursor::SavedCursor;
 use crate::index::{Index, Stretch};
 use crate::log::segment::{FrameAt, READ_ONE};
 use crate::log::{Log, Segment};
 use crate::names::EventId;
 use crate::place::Place;
-use crate::position::Position;
+use crate::position::{Position, Timestamp};
 use crate::state::State;
 use crate::sync::Arc;
 use crate::watermark::{Watermark, Woken};
@@ -52,6 +53,34 @@ impl Catalog {
     /// file is written that covers them: an opening looks for state writes behind those.
     pub(crate) fn save_state(&self) -> Result<()> {
         self.state.save(self.watermark.durable().0)
+    }
+
+    /// Whether the log has another event than a saved place says, or none.
+    pub(crate) fn has_diverged(&self, saved: &SavedCursor) -> Result<bool> {
+        let position = Position(saved.position);
+        if position == Position::START {
+            return Ok(false);
+        }
+        // A follower looks for news behind its look at the place, which is never ahead of them.
+        if position > self.pin()? {
+            return Ok(true);
+        }
+        let event = self.event(position)?;
+        let is_same_id = uuid::Uuid::from(event.id()).into_bytes() == saved.event;
+        // An id that was computed from the position tells less than one of the caller.
+        let is_same_time = event.has_given_id() || event.committed_at() == saved.event_time;
+        Ok(!is_same_id || !is_same_time)
+    }
+
+    /// A visible position as it is saved, with the event there.
+    pub(crate) fn place_at(&self, position: Position, saved_at: Timestamp) -> Result<SavedCursor> {
+        let mut saved = SavedCursor { position: position.0, saved_at, ..SavedCursor::default() };
+        if position > Position::START {
+            let event = self.event(position)?;
+            saved.event = uuid::Uuid::from(event.id()).into_bytes();
+            saved.event_time = event.committed_at();
+        }
+        Ok(saved)
     }
 
     /// The damage that ends the log, in the form in which it is met with.

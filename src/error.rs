@@ -1,19 +1,22 @@
 //! One error type. Each variant says what was expected, what was found, and what is true now.
 
+mod conflict;
 mod cursor;
 mod schema;
+mod view;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::{fmt, io};
 
+pub use conflict::{Conflict, FailedCondition};
 pub use cursor::CursorError;
 pub use schema::{ChainFault, SchemaError, StoredAs};
+pub use view::ViewError;
 
 use crate::names::{EventId, shown};
-use crate::position::{ExpectedVersion, Position, Version};
+use crate::position::Position;
 
 /// The result of an operation of the store.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -57,6 +60,8 @@ pub enum Error {
     Reentrant,
     /// A named cursor cannot be used or changed like that. Nothing was written.
     Cursor(CursorError),
+    /// The same of a view.
+    View(ViewError),
     /// Options that do not go together, or a value that an option does not take.
     InvalidOptions {
         /// What is wrong with them.
@@ -149,10 +154,11 @@ pub enum Error {
 }
 
 impl Error {
-    /// An expectation, a condition or an id did not allow the append: read what is there and decide
-    /// again.
+    /// Something is not as the call takes it to be: read what is there and decide again.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict(_) | Self::ConditionFailed(_) | Self::IdConflict(_))
+        use Error::{ConditionFailed, Conflict, IdConflict, View};
+        let has_moved = matches!(self, View(ViewError::Moved { .. }));
+        has_moved || matches!(self, Conflict(_) | ConditionFailed(_) | IdConflict(_))
     }
 
     /// Nothing was written, or the same event ids make a second attempt harmless: the same call
@@ -222,6 +228,7 @@ impl fmt::Display for Error {
             Self::EmptyAppend => f.write_str("an append without events"),
             Self::Reentrant => f.write_str("a change of the store from inside a transaction of it"),
             Self::Cursor(cursor) => cursor.fmt(f),
+            Self::View(view) => view.fmt(f),
             Self::InvalidOptions { why } => write!(f, "invalid options: {why}"),
             Self::Payload { why } => write!(f, "payload: {why}"),
             Self::Schema(schema) => schema.fmt(f),
@@ -273,58 +280,6 @@ impl std::error::Error for Error {
                 Some(cause.as_ref())
             }
             _ => None,
-        }
-    }
-}
-
-/// A failed expectation: which stream, what was expected, what is there.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct Conflict {
-    /// The stream whose expectation failed.
-    pub stream: String,
-    /// What the append expected of it.
-    pub expected: ExpectedVersion,
-    /// The version it has: read the events after the one you knew to learn what was missed.
-    pub actual: Version,
-}
-
-impl fmt::Display for Conflict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "conflict on stream \"{}\": expected {}, found version {}",
-            shown(&self.stream),
-            self.expected,
-            self.actual
-        )
-    }
-}
-
-/// A condition of a batch that did not hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct FailedCondition {
-    /// Which condition of the batch, counted from 0 in the order in which they were added.
-    pub condition: usize,
-    /// Whether something had to match ([`require`](crate::Batch::require)), or nothing was allowed
-    /// to ([`unless`](crate::Batch::unless)).
-    pub required: bool,
-    /// The newest event that matches, where none was allowed to: read what came after the one you
-    /// knew to learn what was missed.
-    pub position: Option<Position>,
-}
-
-impl fmt::Display for FailedCondition {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let number = self.condition + 1;
-        match self.position {
-            Some(position) => write!(
-                f,
-                "condition {number} of the batch does not hold: the event at position {position} \
-                 matches"
-            ),
-            None => write!(f, "condition {number} of the batch does not hold: no event matches"),
         }
     }
 }

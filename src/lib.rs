@@ -54,7 +54,7 @@
 //! | `json` (default) | `NewEvent::json`, `Event::json` |
 //! | `async` | for tasks: `Store::append_async`, `Subscribe::start_stream` |
 //! | `derive` | the derives of `annals::kit::TypedEvent` and `EventSet` |
-//! | `bincode` | typed events as bincode 2 |
+//! | `bincode` | typed events, views and snapshots as bincode 2 |
 //! | `transfer` | `annals::transfer`: JSON lines in and out |
 //! | `testkit` | `annals::testkit`: a simulated disk, to test your own code against crashes |
 //! | `cli` | the command line `annals` |
@@ -81,12 +81,14 @@ mod promise;
 mod query;
 mod reader;
 mod search;
+mod snapshot;
 mod state;
 mod storage;
 mod store;
 mod subscription;
 mod sync;
 mod upkeep;
+mod view;
 mod watermark;
 #[cfg(feature = "async")]
 mod worker;
@@ -96,7 +98,7 @@ pub use batch::Batch;
 pub use cursor::{CursorInfo, OwnedCursor};
 pub use error::{
     ChainFault, Conflict, CursorError, Error, FailedCondition, IdConflict, Result, SchemaError,
-    StoredAs,
+    StoredAs, ViewError,
 };
 pub use event::{Appended, Event};
 pub use names::{
@@ -111,12 +113,16 @@ pub use reader::{
     AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
 };
 pub use search::Explanation;
+pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};
 #[cfg(feature = "async")]
 pub use store::{AppendFuture, CommitFuture};
 pub use store::{Info, Store, StoreOptions, StreamInfo, View};
 #[cfg(feature = "async")]
 pub use subscription::{EventStream, SaveFuture};
 pub use subscription::{Signal, StopHandle, Subscribe, Subscription};
+pub use view::{
+    MAX_VIEW_KEY, ParkedInView, StoredView, ViewEntries, ViewInfo, ViewScan, ViewUpdate,
+};
 
 #[cfg(feature = "testkit")]
 pub mod testkit;

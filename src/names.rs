@@ -150,6 +150,16 @@ pub(crate) fn check_cursor_name(name: &str) -> Result<()> {
     check_text("cursor name", name, MAX_LABEL)
 }
 
+/// Checks the name of a view.
+pub(crate) fn check_view_name(name: &str) -> Result<()> {
+    check_text("view name", name, MAX_LABEL)
+}
+
+/// Checks the kind of a snapshot.
+pub(crate) fn check_snapshot_kind(kind: &str) -> Result<()> {
+    check_text("snapshot kind", kind, MAX_LABEL)
+}
+
 fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
     if text.is_empty() {
         return Err(invalid(what, text, "it is empty"));
@@ -160,6 +170,8 @@ fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
                 "stream name" => "bytes of a stream name",
                 "event type" => "bytes of an event type",
                 "cursor name" => "bytes of a cursor name",
+                "view name" => "bytes of a view name",
+                "snapshot kind" => "bytes of a snapshot kind",
                 "tag" => "bytes of a tag",
                 "correlation id" => "bytes of a correlation id",
                 "causation id" => "bytes of a causation id",

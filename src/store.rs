@@ -8,7 +8,9 @@ mod cursors;
 mod info;
 mod options;
 mod reads;
+mod snapshots;
 mod transact;
+mod views;
 mod writing;
 
 use std::path::Path;
@@ -20,6 +22,7 @@ use commits::Commits;
 pub use info::{Info, StreamInfo};
 pub use options::StoreOptions;
 pub use transact::View;
+pub(crate) use writing::Beside;
 use writing::Writing;
 
 use crate::batch::Batch;
@@ -33,11 +36,13 @@ use crate::new_event::NewEvent;
 use crate::open::{Opened, RecoveryReport};
 use crate::options::{Durability, Settings};
 use crate::position::{ExpectedVersion, Position};
+use crate::snapshot::Snapshots;
 use crate::storage::Dir;
 #[cfg(feature = "async")]
 use crate::subscription::History;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
+use crate::view::Views;
 use crate::writer::{Condition, Part, Writer, reentry};
 
 /// An event store: one directory, one writing process.
@@ -71,6 +76,8 @@ struct Inner {
     report: RecoveryReport,
     is_closed: AtomicBool,
     cursors: Arc<Cursors>,
+    views: Arc<Views>,
+    snapshots: Snapshots,
     /// Missing where the store was opened for reading only.
     writing: Option<Arc<Writing>>,
     /// The same, for appends of tasks.
@@ -138,7 +145,7 @@ impl Store {
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        let done = self.commit(vec![part], Vec::new(), None, &[])?;
+        let done = self.commit(vec![part], Vec::new(), None, &Beside::default())?;
         done.last().copied().ok_or(Error::EmptyAppend)
     }
 
@@ -263,10 +270,10 @@ impl Store {
         parts: Vec<Part>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
-        saves: &[(String, Position)],
+        beside: &Beside,
     ) -> Result<Vec<Appended>> {
         let writing = self.writing()?;
-        writing.commit(writing.prepare(parts, conditions, durability)?, saves)
+        writing.commit(writing.prepare(parts, conditions, durability)?, beside)
     }
 
     fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {
@@ -274,12 +281,15 @@ impl Store {
         let (core, locks) = writer.unzip();
         let writer = core.map(|core| Arc::new(Writer::new(core)));
         let cursors = Arc::new(Cursors::new(&dir, &catalog, writer.as_ref()));
+        let views = Arc::new(Views::new(&dir, &catalog, writer.as_ref()));
+        let snapshots = Snapshots::new(&dir, &catalog, writer.as_ref());
         let writing = writer.map(|writer| {
             let upkeep = Upkeep::new(Arc::clone(&catalog), Arc::clone(&writer), settings);
             upkeep.after_commit();
             Arc::new(Writing {
                 catalog: Arc::clone(&catalog),
                 cursors: Arc::clone(&cursors),
+                views: Arc::clone(&views),
                 limits: settings.limits,
                 writer,
                 upkeep,
@@ -289,6 +299,8 @@ impl Store {
         let inner = Inner {
             dir,
             cursors,
+            views,
+            snapshots,
             header,
             catalog,
             report,
@@ -323,6 +335,7 @@ impl Inner {
             reentry::check(&writing.writer)?;
         }
         self.cursors.close();
+        self.views.close();
         let Some(writing) = &self.writing else {
             self.is_closed.store(true, Ordering::Release);
             self.catalog.watermark.end(Error::Closed);

@@ -9,7 +9,7 @@ use std::process::{Child, ChildStdout, Command, Output, Stdio};
 use std::thread;
 use std::time::Duration;
 
-use annals::{ExpectedVersion, NewEvent, Store};
+use annals::{ExpectedVersion, NewEvent, Position, Store};
 use flate2::{Compression, write::GzEncoder};
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -832,4 +832,62 @@ fn export_writes_events_as_they_read_today_and_what_it_writes_imports() {
     let again = other.run(&["export"]).ok();
     assert!(again.out().contains(r#""data":{"cents":4,"currency":"EUR"}"#));
     assert_eq!(again.out().lines().count(), 2);
+}
+
+#[test]
+fn views_are_listed_looked_into_and_deleted() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    let events = [NewEvent::new("Noted", "1"), NewEvent::new("Noted", "2")];
+    let done = store.append("Note-1", ExpectedVersion::Any, events).unwrap();
+    let view = store.create_view("notes", 3).unwrap();
+    let update = view
+        .update(Position::START)
+        .put("a/1", r#"{"n":1}"#)
+        .put("a/2", "text")
+        .put("b/1", [0xff])
+        .put([0, 1], "2");
+    view.commit(update, done.position).unwrap();
+    store.create_view("other", 1).unwrap();
+    // Beside the writer, and behind it.
+    for is_closed in [false, true] {
+        if is_closed {
+            store.close().unwrap();
+        }
+        assert_eq!(desk.run(&["view", "list"]).out(), "2\t0\t4\t3\tnotes\n0\t2\t0\t1\tother\n");
+        assert_eq!(desk.run(&["view", "get", "notes", "a/1"]).out(), "{\"n\":1}\n");
+        assert_eq!(desk.run(&["view", "get", "notes", "0001", "--hex"]).out(), "2\n");
+        let all = desk.run(&["view", "scan", "notes"]);
+        assert_eq!(all.out(), "0x0001\t2\na/1\t{\"n\":1}\na/2\ttext\nb/1\t0xff\n");
+        let some = ["view", "scan", "notes", "--prefix", "a/", "--backwards", "--limit", "1"];
+        assert_eq!(desk.run(&some).out(), "a/2\ttext\n");
+        let some = ["view", "scan", "notes", "--after", "a/1", "--before", "b/1"];
+        assert_eq!(desk.run(&some).out(), "a/2\ttext\n");
+    }
+    let listed = desk.run(&["view", "list", "--json"]).json();
+    assert_eq!((&listed[0]["entries"], &listed[0]["lag"]), (&json!(4), &json!(0)));
+    let scanned = desk.run(&["view", "scan", "notes", "--json"]).json();
+    assert_eq!(scanned[0], json!({ "key": { "hex": "0001" }, "value": 2 }));
+    assert_eq!(scanned[1], json!({ "key": "a/1", "value": { "n": 1 } }));
+    assert_eq!(scanned[3], json!({ "key": "b/1", "value": { "base64": "/w==" } }));
+    for (args, code) in [
+        (["view", "get", "notes", "none"], 3),
+        (["view", "get", "none", "a"], 3),
+        (["view", "get", "", "a"], 2),
+    ] {
+        assert_eq!(desk.run(&args).code(), code, "{args:?}");
+    }
+    assert_eq!(desk.run(&["view", "get", "notes", "0g", "--hex"]).code(), 2);
+    assert_eq!(desk.run(&["view", "delete", "other"]).code(), 0);
+    assert_eq!(desk.run(&["view", "delete", "other"]).code(), 3);
+    assert_eq!(desk.run(&["view", "list"]).out(), "2\t0\t4\t3\tnotes\n");
+    // A view of another history, and one that is damaged.
+    let files = fs::read_dir(desk.store().join("state")).unwrap();
+    let names = files.map(|file| file.unwrap().path());
+    let file = names.filter(|path| path.to_string_lossy().contains("view-")).last().unwrap();
+    let mut bytes = fs::read(&file).unwrap();
+    bytes[4096 + 40] ^= 1;
+    fs::write(&file, bytes).unwrap();
+    assert_eq!(desk.run(&["view", "scan", "notes"]).code(), 5);
+    assert_eq!(desk.run(&["view", "get", "notes", "a/1"]).code(), 5);
 }

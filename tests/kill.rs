@@ -6,14 +6,17 @@
 //! is kept then.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test fails by panicking")]
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::File;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use annals::{EventId, ExpectedVersion, NewEvent, Store, StoreOptions};
+use annals::{
+    EventId, ExpectedVersion, NewEvent, Position, Query, Store, StoreOptions, StoredView,
+    ViewUpdate,
+};
 
 /// Where the process that is to be killed finds its store, and its number.
 const STORE: &str = "ANNALS_KILL_STORE";
@@ -80,9 +83,13 @@ fn append_for_ever(store: &Store, round: u64, thread: u64) {
 
 /// Starts the process, kills it, and returns what it acknowledged: who, and the last position.
 fn kill(dir: &Path, round: u64, after: Duration) -> Vec<(Author, u64)> {
+    kill_process("the_process_that_is_killed", dir, round, after)
+}
+
+fn kill_process(name: &str, dir: &Path, round: u64, after: Duration) -> Vec<(Author, u64)> {
     let out = dir.join("out");
     let mut process = Command::new(std::env::current_exe().unwrap())
-        .args(["--exact", "the_process_that_is_killed", "--ignored", "--nocapture"])
+        .args(["--exact", name, "--ignored", "--nocapture"])
         .env(STORE, dir.join("store"))
         .env(ROUND, round.to_string())
         .stdout(File::create(&out).unwrap())
@@ -190,4 +197,119 @@ fn what_was_acknowledged_is_there_after_every_kill() {
     std::fs::remove_dir_all(&dir).unwrap();
     assert!(acks > 0, "no append was ever acknowledged");
     eprintln!("{rounds} kills, {while_opening} before the first append, {acks} acknowledged");
+}
+
+/// Counts an event: how often each key was put, and what last.
+fn count(update: ViewUpdate, counts: &mut BTreeMap<String, u64>, data: &str) -> ViewUpdate {
+    let (key, value) = data.split_once('=').unwrap();
+    let count = counts.entry(key.into()).or_default();
+    *count += 1;
+    update.put(key, format!("{count} {value}"))
+}
+
+/// The counts of a view, as far as its events are about them.
+fn counts_of(view: &StoredView) -> BTreeMap<String, u64> {
+    let entries = view.scan().read().unwrap().map(|entry| {
+        let (key, value) = entry.unwrap();
+        let text = String::from_utf8(value.to_vec()).unwrap();
+        let count = text.split(' ').next().unwrap().parse().unwrap();
+        (String::from_utf8(key).unwrap(), count)
+    });
+    entries.collect()
+}
+
+#[test]
+#[ignore = "is started by the test below, in a process of its own"]
+fn the_process_with_a_view_that_is_killed() {
+    let Some(store) = std::env::var_os(STORE) else { return };
+    let round = number(ROUND).unwrap();
+    let store = options().open(Path::new(&store)).unwrap();
+    let view = store.create_view("counts", 1).unwrap();
+    let mut random = round;
+    let mut counts = counts_of(&view);
+    for n in 0.. {
+        let data = || format!("{}={}", n * 7 % 13, "v".repeat(n as usize * 31 % 700));
+        let (inline, from) = (next(&mut random).is_multiple_of(2), view.position().unwrap());
+        if !inline {
+            let event = NewEvent::new("Put", data());
+            store.append("Load-1", ExpectedVersion::Any, [event]).unwrap();
+        }
+        if !inline && next(&mut random).is_multiple_of(2) {
+            continue;
+        }
+        let mut update = view.update(from);
+        let mut upto = from;
+        for event in store.read_all().after(from) {
+            let event = event.unwrap();
+            upto = event.position();
+            update = count(update, &mut counts, str::from_utf8(event.data()).unwrap());
+        }
+        if inline {
+            update = count(update, &mut counts, &data());
+            let event = NewEvent::new("Put", data());
+            let batch = store.batch().append("Load-1", ExpectedVersion::Any, [event]);
+            let batch = batch.unless(Query::new().after(upto)).update_view(update);
+            upto = batch.commit().unwrap()[0].position;
+        } else {
+            view.commit(update, upto).unwrap();
+        }
+        let line = format!("ACK {round} 0 {n} {upto}\n");
+        std::io::stdout().lock().write_all(line.as_bytes()).unwrap();
+        std::io::stdout().lock().flush().unwrap();
+    }
+}
+
+/// The view is the fold of the log up to where it stands. Says where that is.
+fn check_view(store: &Store) -> Position {
+    let Some(view) = store.view("counts").unwrap() else { return Position::START };
+    let entries = view.scan().read().unwrap();
+    let position = entries.position();
+    let found: BTreeMap<Vec<u8>, Vec<u8>> =
+        entries.map(|entry| entry.map(|(key, value)| (key, value.to_vec())).unwrap()).collect();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    let mut expected = BTreeMap::new();
+    for event in store.read_all() {
+        let event = event.unwrap();
+        if event.position() > position {
+            break;
+        }
+        let (key, value) = str::from_utf8(event.data()).unwrap().split_once('=').unwrap();
+        let count = counts.entry(key.into()).or_default();
+        *count += 1;
+        expected.insert(key.as_bytes().to_vec(), format!("{count} {value}").into_bytes());
+    }
+    assert_eq!(found, expected, "at {position}");
+    position
+}
+
+#[test]
+fn a_view_is_the_fold_of_the_log_after_every_kill() {
+    let is_long = std::env::var_os("ANNALS_LONG").is_some_and(|long| long != "0");
+    let rounds: u64 = if is_long { 1_000 } else { 12 };
+    let seed = number("ANNALS_SEED").unwrap_or(20_260_822);
+    let mut random = seed;
+    let dir = tempfile::tempdir().unwrap().keep();
+    let (path, mut acks, mut last) = (dir.join("store"), 0, 0);
+    for round in 0..rounds {
+        eprintln!("round {round} of seed {seed}, in {}", dir.display());
+        let after = Duration::from_micros(1_000 + next(&mut random) % 200_000);
+        let told = kill_process("the_process_with_a_view_that_is_killed", &dir, round, after);
+        acks += told.len();
+        let least = told.last().map_or(last, |(_, position)| *position);
+        if !path.join("STORE").exists() {
+            continue;
+        }
+        // Looking changes nothing; the next process recovers from this kill.
+        last = check_view(&Store::open_read_only(&path).unwrap()).0;
+        assert!(last >= least, "{last}, told {least}");
+        if next(&mut random).is_multiple_of(3) {
+            let store = options().open(&path).unwrap();
+            assert_eq!(check_view(&store).0, last);
+            store.close().unwrap();
+            assert_eq!(check_view(&options().open(&path).unwrap()).0, last);
+        }
+    }
+    std::fs::remove_dir_all(&dir).unwrap();
+    assert!(acks > 0, "no commit was ever acknowledged");
+    eprintln!("{rounds} kills, {acks} commits acknowledged, the view at {last}");
 }

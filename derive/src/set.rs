@@ -211,6 +211,7 @@ fn of_fields(
                 #[derive(::annals::kit::codec::serde::Serialize)]
                 #[serde(crate = "::annals::kit::codec::serde")]
                 #(#of_variant)*
+                #[allow(dead_code, reason = "serde may be told to skip a field")]
                 struct Stored #lifetime {
                     #(#(#of_fields)* #members: &'a #types,)*
                 }

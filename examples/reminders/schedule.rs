@@ -163,7 +163,7 @@ impl Schedule {
             };
         }
         let mut due: Vec<_> = self.waiting.iter().filter(|(_, due)| **due <= day).collect();
-        due.sort_by_key(|(timer, due)| (**due, timer.to_string()));
+        due.sort_by_key(|(timer, due)| (**due, (*timer).clone()));
         Ok(due.into_iter().map(|(timer, _)| timer.clone()).collect())
     }
 }

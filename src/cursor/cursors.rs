@@ -130,7 +130,7 @@ impl Cursors {
     /// there may be more.
     pub(crate) fn list(&self) -> Result<Vec<Result<CursorInfo>>> {
         self.moved.check_open()?;
-        let Scan { entries, doubt } = self.catalog.state.scan(&cursor_prefix())?;
+        let Scan { entries, doubt } = self.catalog.state.values.scan(&cursor_prefix())?;
         let mut list: Vec<_> = entries
             .into_iter()
             .filter_map(|(key, value)| {
@@ -160,11 +160,11 @@ impl Cursors {
 
     /// Saves changes that a batch did not carry, because its events were there already.
     pub(crate) fn write(&self, changes: Vec<Change>, position: Position) -> Result<()> {
-        let upto = position.max(Position(self.catalog.state.pending_up_to()));
+        let upto = position.max(Position(self.catalog.state.values.pending_up_to()));
         if self.catalog.watermark.durable() < upto {
             self.writer()?.core().sync()?;
         }
-        self.catalog.state.write(changes, self.catalog.watermark.durable().0)?;
+        self.catalog.state.values.write(changes, self.catalog.watermark.durable().0)?;
         self.moved.notify();
         Ok(())
     }
@@ -211,7 +211,7 @@ impl Cursors {
     }
 
     fn load(&self, name: &str) -> Result<Option<SavedCursor>> {
-        let value = self.catalog.state.get(&cursor_key(name))?;
+        let value = self.catalog.state.values.get(&cursor_key(name))?;
         value.map(|value| self.decode(&value)).transpose()
     }
 
@@ -223,31 +223,15 @@ impl Cursors {
     /// A cursor that its consumer can go on from.
     pub(super) fn load_sound(&self, name: &str) -> Result<Option<SavedCursor>> {
         let Some(saved) = self.load(name)? else { return Ok(None) };
-        if self.has_diverged(&saved)? {
+        if self.catalog.has_diverged(&saved)? {
             let position = Position(saved.position);
             return Err(Error::Cursor(CursorError::Diverged { name: name.into(), position }));
         }
         Ok(Some(saved))
     }
 
-    fn has_diverged(&self, saved: &SavedCursor) -> Result<bool> {
-        let position = Position(saved.position);
-        if position == Position::START {
-            return Ok(false);
-        }
-        // A follower looks for news behind its look at the cursor, which is never ahead of them.
-        if position > self.catalog.pin()? {
-            return Ok(true);
-        }
-        let event = self.catalog.event(position)?;
-        let is_same_id = uuid::Uuid::from(event.id()).into_bytes() == saved.event;
-        // An id that was computed from the position tells less than one of the caller.
-        let is_same_time = event.has_given_id() || event.committed_at() == saved.event_time;
-        Ok(!is_same_id || !is_same_time)
-    }
-
     fn info_of(&self, name: &str, saved: &SavedCursor) -> Result<CursorInfo> {
-        let has_diverged = self.has_diverged(saved)?;
+        let has_diverged = self.catalog.has_diverged(saved)?;
         let visible = self.catalog.pin()?;
         Ok(CursorInfo {
             name: name.into(),
@@ -276,13 +260,7 @@ impl Cursors {
             let name = name.into();
             return Err(Error::Cursor(CursorError::Ahead { name, position, visible }));
         }
-        let saved_at = self.dir.now();
-        let mut saved = SavedCursor { position: position.0, saved_at, ..SavedCursor::default() };
-        if position > Position::START {
-            let event = self.catalog.event(position)?;
-            saved.event = uuid::Uuid::from(event.id()).into_bytes();
-            saved.event_time = event.committed_at();
-        }
+        let saved = self.catalog.place_at(position, self.dir.now())?;
         Ok(change(name, &saved))
     }
 }

@@ -11,4 +11,5 @@ mod wait;
 
 pub use cursors::CursorInfo;
 pub(crate) use cursors::Cursors;
+pub(crate) use moved::Moved;
 pub use owned::OwnedCursor;

@@ -5,9 +5,10 @@ use std::time::Instant;
 use crate::error::{Error, Result};
 use crate::sync::{Condvar, Mutex};
 
-/// Counts changes of cursors, so that a waiter that looked before one does not sleep through it.
+/// Counts changes of cursors, or of views, so that a waiter that looked before one does not sleep
+/// through it.
 #[derive(Debug, Default)]
-pub(super) struct Moved {
+pub(crate) struct Moved {
     state: Mutex<Count>,
     changed: Condvar,
 }
@@ -19,27 +20,27 @@ struct Count {
 }
 
 impl Moved {
-    pub(super) fn notify(&self) {
+    pub(crate) fn notify(&self) {
         self.state.lock().changes += 1;
         self.changed.notify_all();
     }
 
-    pub(super) fn close(&self) {
+    pub(crate) fn close(&self) {
         self.state.lock().is_closed = true;
         self.changed.notify_all();
     }
 
-    pub(super) fn check_open(&self) -> Result<()> {
+    pub(crate) fn check_open(&self) -> Result<()> {
         if self.state.lock().is_closed { Err(Error::Closed) } else { Ok(()) }
     }
 
-    pub(super) fn changes(&self) -> Result<u64> {
+    pub(crate) fn changes(&self) -> Result<u64> {
         let count = *self.state.lock();
         if count.is_closed { Err(Error::Closed) } else { Ok(count.changes) }
     }
 
     /// Waits until there were more changes, or the end. `false` when the time is up.
-    pub(super) fn wait(&self, seen: u64, until: Option<Instant>) -> bool {
+    pub(crate) fn wait(&self, seen: u64, until: Option<Instant>) -> bool {
         let mut count = self.state.lock();
         while count.changes == seen && !count.is_closed {
             match until {

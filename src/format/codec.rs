@@ -112,6 +112,13 @@ pub(crate) trait Put {
         self.put(&value.to_le_bytes());
     }
 
+    /// The most significant byte first, so that bytes are ordered as the numbers are: in keys.
+    fn put_u64_ordered(&mut self, value: u64) {
+        let mut bytes = value.to_le_bytes();
+        bytes.reverse();
+        self.put(&bytes);
+    }
+
     fn put_i64(&mut self, value: i64) {
         self.put(&value.to_le_bytes());
     }

@@ -13,6 +13,8 @@ pub(crate) const TEMPORARY: &str = ".tmp";
 
 const DIRECTORY: &str = "directory-";
 const VALUES: &str = "values-";
+const SNAPSHOTS: &str = "snapshots-";
+const VIEW: &str = "view-";
 const ORDINAL_DIGITS: usize = 10;
 
 /// A file of `log/`.
@@ -93,20 +95,66 @@ pub(crate) fn parse_directory(name: &str) -> Option<u32> {
     (directory(number) == name).then_some(number)
 }
 
-/// The name of the n-th file of `state/`, from the store's directory.
-pub(crate) fn values(number: u32) -> String {
-    format!("{STATE}/{VALUES}{number}")
+/// What a file of `state/` holds. Each kind, and each view, has a file of its own, which is
+/// replaced by the one of the next number.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum StateFile {
+    /// Cursors, and the list of views.
+    Values,
+    Snapshots,
+    /// One view, by its random id.
+    View([u8; 16]),
 }
 
-/// The number of a file of `state/`, given its name there; `None` for any other name.
-pub(crate) fn parse_values(name: &str) -> Option<u32> {
-    let number: u32 = name.strip_prefix(VALUES)?.parse().ok()?;
-    (number > 0 && format!("{VALUES}{number}") == name).then_some(number)
+impl StateFile {
+    /// The name of the n-th file, from the store's directory.
+    pub(crate) fn path(self, number: u32) -> String {
+        format!("{STATE}/{self}{number}")
+    }
+
+    /// Reads the name of a file in `state/`; `None` for any other name.
+    pub(crate) fn parse(name: &str) -> Option<(Self, u32)> {
+        let (stem, number) = name.rsplit_once('-')?;
+        let number: u32 = number.parse().ok()?;
+        let file = match stem.strip_prefix(VIEW) {
+            Some(id) => Self::View(view_id(id)?),
+            None if format!("{stem}-") == VALUES => Self::Values,
+            None if format!("{stem}-") == SNAPSHOTS => Self::Snapshots,
+            None => return None,
+        };
+        (number > 0 && format!("{file}{number}") == name).then_some((file, number))
+    }
+
+    /// Reads the name of what an interrupted replacement leaves.
+    pub(crate) fn parse_temporary(name: &str) -> Option<Self> {
+        Self::parse(name.strip_suffix(TEMPORARY)?).map(|(file, _)| file)
+    }
 }
 
-/// Whether a name in `state/` is what an interrupted replacement leaves.
-pub(crate) fn is_temporary_values(name: &str) -> bool {
-    name.strip_suffix(TEMPORARY).is_some_and(|name| parse_values(name).is_some())
+impl fmt::Display for StateFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Values => f.write_str(VALUES),
+            Self::Snapshots => f.write_str(SNAPSHOTS),
+            Self::View(id) => {
+                f.write_str(VIEW)?;
+                id.iter().try_for_each(|byte| write!(f, "{byte:02x}"))?;
+                f.write_str("-")
+            }
+        }
+    }
+}
+
+/// The id that 32 hexadecimal digits say.
+fn view_id(digits: &str) -> Option<[u8; 16]> {
+    if digits.len() != 32 || !digits.is_ascii() {
+        return None;
+    }
+    let mut id = [0; 16];
+    for (at, byte) in id.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(digits.get(2 * at..2 * at + 2)?, 16).ok()?;
+    }
+    Some(id)
 }
 
 #[cfg(test)]
@@ -139,12 +187,22 @@ mod tests {
         ] {
             assert_eq!(LogFile::parse(other), None, "{other}");
         }
-        assert_eq!(values(7), "state/values-7");
-        assert_eq!(parse_values("values-7"), Some(7));
-        for other in ["values-", "values-0", "values-07", "values-+1", "values-1.tmp"] {
-            assert_eq!(parse_values(other), None, "{other}");
+        let view = StateFile::View([0xab; 16]);
+        let path = format!("state/view-{}-7", "ab".repeat(16));
+        assert_eq!(StateFile::Values.path(7), "state/values-7");
+        assert_eq!(StateFile::Snapshots.path(7), "state/snapshots-7");
+        assert_eq!(view.path(7), path);
+        for file in [StateFile::Values, StateFile::Snapshots, view] {
+            let name = file.path(7).strip_prefix("state/").unwrap().to_owned();
+            assert_eq!(StateFile::parse(&name), Some((file, 7)));
+            assert_eq!(StateFile::parse_temporary(&format!("{name}.tmp")), Some(file));
+            assert_eq!(StateFile::parse_temporary(&name), None);
         }
-        assert!(is_temporary_values("values-1.tmp") && !is_temporary_values("values-1"));
+        let wrong = ["AB", "a", "zz"].map(|digits| format!("view-{}-7", digits.repeat(16)));
+        let other = ["values-", "values-0", "values-07", "values-+1", "values-1.tmp", "view--7"];
+        for other in other.into_iter().chain(wrong.iter().map(String::as_str)) {
+            assert_eq!(StateFile::parse(other), None, "{other}");
+        }
         assert_eq!(parse_directory(&directory(7)), Some(7));
         for other in ["directory-", "directory-07", "directory-x", "directory-1.tmp"] {
             assert_eq!(parse_directory(other), None, "{other}");

@@ -19,6 +19,7 @@ pub(crate) mod segment;
 pub(crate) mod state;
 pub(crate) mod statewrites;
 pub(crate) mod store;
+pub(crate) mod view;
 
 /// The version of the format that this code writes, and the newest that it reads.
 pub(crate) const FORMAT_VERSION: u16 = 1;

@@ -7,6 +7,7 @@ mod keeper;
 mod outcome;
 mod request;
 mod shared;
+mod snapshots;
 mod turns;
 
 use std::fmt;
@@ -17,6 +18,7 @@ use crate::store::Store;
 use crate::sync::Arc;
 
 use super::decider::Decider;
+use super::snapshot::AsOf;
 use super::upcast::Upcasts;
 pub use keeper::{Kept, StateKeeper};
 pub use outcome::{CommandError, CommandResult, Executed, Loaded};
@@ -102,7 +104,7 @@ impl<D: Decider> Repository<D> {
     }
 
     /// Takes states of streams from here instead of folding them from the first event, and offers
-    /// them here.
+    /// them here: mostly [`Snapshots`](super::Snapshots).
     pub fn keeper(self, keeper: impl StateKeeper<D::State> + 'static) -> Self {
         self.with(|shared| shared.keeper = Some(Arc::new(keeper)))
     }
@@ -141,7 +143,68 @@ impl<D: Decider> Repository<D> {
     /// decider's, or that cannot be lifted or decoded.
     pub fn load(&self, stream: impl AsRef<str>) -> Result<Loaded<D::State>> {
         let kept = self.shared.begin(stream.as_ref(), None);
-        Ok(self.shared.fold_stream(kept, stream.as_ref(), None)?.into())
+        let folded = self.shared.fold_stream(kept, stream.as_ref(), None)?;
+        self.shared.offer(stream.as_ref(), &folded);
+        Ok(folded.into())
+    }
+
+    /// The state of a stream as it was: behind an event with a version, or when everything up to a
+    /// position was there, or everything that had been created by a time. For the last two it reads
+    /// the events of the stream that are newer, from the end.
+    ///
+    /// ```
+    /// # #[cfg(all(feature = "derive", feature = "json"))] {
+    /// use annals::kit::{AsOf, Decider, EventSet, Repository};
+    /// use annals::{Position, Store, Version};
+    /// # #[derive(EventSet, Debug)]
+    /// # enum Counter {
+    /// #     #[event(name = "Counted")]
+    /// #     Counted,
+    /// # }
+    /// # struct Counters;
+    /// # impl Decider for Counters {
+    /// #     type State = u64;
+    /// #     type Command = ();
+    /// #     type Event = Counter;
+    /// #     type Error = std::convert::Infallible;
+    /// #     fn initial(&self) -> u64 {
+    /// #         0
+    /// #     }
+    /// #     fn decide(&self, _: &u64, (): &()) -> Result<Vec<Counter>, Self::Error> {
+    /// #         Ok(vec![Counter::Counted])
+    /// #     }
+    /// #     fn evolve(&self, sum: u64, _: &Counter) -> u64 {
+    /// #         sum + 1
+    /// #     }
+    /// # }
+    /// let counters = Repository::new(&Store::in_memory()?, Counters);
+    /// for stream in ["Counter-a", "Counter-b", "Counter-a"] {
+    ///     counters.execute(stream, ()).unwrap();
+    /// }
+    /// let then = counters.load_as_of("Counter-a", AsOf::Version(Version(1)))?;
+    /// assert_eq!(then.state, 1);
+    /// let then = counters.load_as_of("Counter-a", AsOf::Position(Position(2)))?;
+    /// assert_eq!((then.state, then.version), (1, Version(1)));
+    /// # }
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`load`](Self::load).
+    pub fn load_as_of(&self, stream: impl AsRef<str>, as_of: AsOf) -> Result<Loaded<D::State>> {
+        let stream = stream.as_ref();
+        let version = match as_of {
+            AsOf::Now => return self.load(stream),
+            AsOf::Version(version) => version,
+            AsOf::Position(position) => self.shared.version_at(stream, position)?,
+            AsOf::Time(time) => {
+                let position = self.shared.store.position_at(time)?;
+                self.shared.version_at(stream, position)?
+            }
+        };
+        let kept = self.shared.begin(stream, Some(version));
+        Ok(self.shared.fold_stream(kept, stream, Some(version))?.into())
     }
 
     /// The state that the events of a query make. Their types are types of today; each has to be

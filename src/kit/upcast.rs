@@ -4,6 +4,7 @@ mod build;
 mod chains;
 mod events;
 mod lifted;
+mod projected;
 #[cfg(feature = "json")]
 mod rules;
 mod subscription;
@@ -18,6 +19,7 @@ use crate::reader::StreamEvents;
 use crate::store::Store;
 use crate::sync::Arc;
 
+use super::projection::{ApplyError, LiftedPayload, Projected};
 use super::typed::{Payload, PayloadRef};
 pub use build::UpcastsBuilder;
 use chains::Chains;
@@ -223,6 +225,54 @@ impl Upcasts {
     /// Describes a subscription to the events that match a query today.
     pub fn subscribe(&self, store: &Store, query: Query) -> LiftedSubscribe {
         LiftedSubscribe::new(&self.chains, store, query)
+    }
+
+    /// What [`ProjectorBuilder::lift`](super::ProjectorBuilder::lift) takes, so that a projection
+    /// sees events as they are today. The projection's query names stored types:
+    /// [`expand`](Self::expand) it there.
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// use annals::kit::{ApplyError, AsJson, Projected, Projection, Projector, Upcasts, ViewChanges};
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// struct Types;
+    /// impl Projection for Types {
+    ///     type Key = String;
+    ///     type Value = u64;
+    ///     type Codec = AsJson;
+    ///     fn name(&self) -> &str {
+    ///         "types"
+    ///     }
+    ///     fn apply(
+    ///         &self,
+    ///         event: &Projected<'_>,
+    ///         view: &mut ViewChanges<String, u64>,
+    ///     ) -> Result<(), ApplyError> {
+    ///         let name = event.event_type().to_owned();
+    ///         Ok(view.change(&name, |count| Some(count.unwrap_or(0) + 1))?)
+    ///     }
+    /// }
+    /// let upcasts = Upcasts::builder()
+    ///     .rename(("Sent", 1), ("Shipped", 1))
+    ///     .drop_event("Viewed", 1)
+    ///     .build()?;
+    /// let store = Store::in_memory()?;
+    /// for name in ["Sent", "Viewed", "Shipped"] {
+    ///     store.append("Order-1", ExpectedVersion::Any, [NewEvent::new(name, "")])?;
+    /// }
+    /// let mut projector = Projector::builder(&store, Types).lift(upcasts.for_projection()).start()?;
+    /// projector.run_until_caught_up()?;
+    /// assert_eq!(projector.view().get(&"Shipped".to_owned())?, Some(2));
+    /// assert_eq!(projector.view().get(&"Viewed".to_owned())?, None);
+    /// # }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    pub fn for_projection(
+        &self,
+    ) -> impl Fn(&Projected<'_>) -> Result<Option<Vec<LiftedPayload>>, ApplyError> + Send + Sync + use<>
+    {
+        let chains = Arc::clone(&self.chains);
+        move |event| chains.lift_projected(event)
     }
 
     /// The types that were said to be [current](UpcastsBuilder::current), with their versions, in

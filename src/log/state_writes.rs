@@ -3,11 +3,11 @@
 use super::Log;
 use super::segment::READ_AHEAD;
 use crate::error::Result;
+use crate::event::Event;
 use crate::format::segment::HEADER_BYTES;
-use crate::position::Position;
 
-/// The state writes of one frame, and the position of its last event.
-pub(crate) type FrameState = (Position, Vec<u8>);
+/// The state writes of one frame, and its last event.
+pub(crate) type FrameState = (Event, Vec<u8>);
 
 impl Log {
     /// The state writes of a segment's frames from an offset on, in order. Reads all of these
@@ -25,9 +25,8 @@ impl Log {
             let state = state
                 .map_err(|invalid| segment.corrupt(at.offset, &invalid.expected, &invalid.found))?;
             if !state.is_empty() {
-                let behind = segment.base() + u64::from(at.frame.first);
-                let last = behind + u64::from(at.frame.events) - 1;
-                found.push((Position(last), state.to_vec()));
+                let last = segment.event(&at, at.frame.events.saturating_sub(1))?;
+                found.push((last, state.to_vec()));
             }
             if at.offset.saturating_add(at.frame.len) >= end {
                 return Ok(found);

@@ -11,6 +11,7 @@ use crate::bytes::Bytes;
 use crate::catalog::{Catalog, Feed};
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::format::Invalid;
 use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
 use crate::format::frame::{Begin, Frame};
@@ -23,6 +24,7 @@ use crate::log::survey::{self, Look};
 use crate::log::{Segment, logged};
 use crate::options::ReadMode;
 use crate::position::Position;
+use crate::state::{FrameEnd, changes_of};
 use crate::storage::{Dir, NamedFile};
 use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
 
@@ -138,10 +140,17 @@ fn take_in(
     bytes: &[u8],
 ) -> Result<()> {
     let bytes = bytes.get(..frame.len as usize).unwrap_or_default().to_vec();
+    let wrong = |invalid: Invalid| segment.corrupt(offset, &invalid.expected, &invalid.found);
+    let changes = frame.state_writes(&bytes).map_err(wrong)?;
+    let changes =
+        if changes.is_empty() { Vec::new() } else { changes_of(changes).map_err(wrong)? };
     let at = FrameAt::new(offset, *frame, Bytes::from_vec(bytes));
     // All of them or none, so that the index always ends with a frame.
     let events = (0..frame.events).map(|index| segment.event(&at, index));
     let events = events.collect::<Result<Vec<Event>>>()?;
+    if let Some(last) = events.last() {
+        catalog.state.apply(&FrameEnd::of(last), changes);
+    }
     segment.set_written(offset + frame.len);
     let hasher = catalog.index.hasher();
     let Some(active) = catalog.index.active() else { return Ok(()) };
@@ -287,6 +296,7 @@ impl Follower {
             // Sealed already: what is in it is looked at when it is needed.
             let row = row(&header, begin.base, &self.look(ordinal + 1)?.begin)?;
             catalog.log.push(self.segment(self.mode, header, row.base, row.end));
+            self.find_state(catalog, ordinal);
             catalog.index.add_sealed(row);
             place.sealed = Some(row);
             return Ok(());
@@ -299,6 +309,20 @@ impl Follower {
         catalog.index.begin(ordinal, begin.base);
         place.end = Some(End::new(segment, file, Progress::start(&header)));
         Ok(())
+    }
+
+    /// Takes note of the state writes of a sealed segment. One with an index file has none that the
+    /// state's files lack. What cannot be read now leaves views where they stand.
+    fn find_state(&self, catalog: &Catalog, ordinal: u32) {
+        let index = LogFile::SealedIndex { ordinal, generation: 0 };
+        if matches!(self.dir.open_if_there(&index.path()), Ok(Some(_))) {
+            return;
+        }
+        for (last, bytes) in catalog.log.state_writes(ordinal, 0).unwrap_or_default() {
+            if let Ok(changes) = changes_of(&bytes) {
+                catalog.state.apply(&FrameEnd::of(&last), changes);
+            }
+        }
     }
 
     fn look(&self, ordinal: u32) -> Result<Found> {
@@ -339,6 +363,7 @@ impl Feed for Follower {
             // What was verified is there, whatever came behind it.
             catalog.watermark.make_durable(Position(head.durable));
             catalog.watermark.show(place.visible());
+            catalog.state.log_grew(place.visible().0);
             match advanced {
                 Ok(()) => {
                     place.is_believed = true;

@@ -23,7 +23,7 @@ use crate::log::{Log, Segment};
 use crate::options::{FIRST_SEGMENT_BYTES, ReadMode, Settings};
 use crate::place::Frames;
 use crate::position::{Position, Timestamp};
-use crate::state::Change;
+use crate::state::{Change, FrameEnd};
 use crate::storage::{Access, Dir};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
@@ -43,8 +43,8 @@ const BLOCK_BYTES: u32 = 4096;
 /// State writes that were found in frames.
 #[derive(Debug, Default)]
 pub(super) struct FoundState {
-    /// By the last position of their frame, oldest first.
-    pub(super) changes: Vec<(u64, Vec<Change>)>,
+    /// By the last event of their frame, oldest first.
+    pub(super) changes: Vec<(FrameEnd, Vec<Change>)>,
     /// A sealed segment that cannot be read: up to which position, and why.
     pub(super) damage: Option<(u64, Error)>,
 }

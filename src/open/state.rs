@@ -5,7 +5,8 @@ use crate::error::Result;
 use crate::format::files::LogFile;
 use crate::index::Directory;
 use crate::log::Log;
-use crate::state::{State, changes_of};
+use crate::state::{FrameEnd, Home, State, changes_of};
+use crate::sync::{Arc, AtomicU64};
 
 impl Opening<'_> {
     /// Looks through the sealed segments that have no index file: one is written only once the
@@ -38,11 +39,11 @@ impl Opening<'_> {
 
     /// Takes note of the state writes of a segment from an offset on.
     pub(super) fn find_state(&mut self, log: &Log, ordinal: u32, from: u32) -> Result<()> {
-        for (position, bytes) in log.state_writes(ordinal, from)? {
+        for (last, bytes) in log.state_writes(ordinal, from)? {
             let path = LogFile::Segment { ordinal, generation: 0 }.path();
             let changes =
                 changes_of(&bytes).map_err(|invalid| invalid.at(&self.dir.path(&path), 0))?;
-            self.state.changes.push((position.0, changes));
+            self.state.changes.push((FrameEnd::of(&last), changes));
         }
         Ok(())
     }
@@ -51,6 +52,8 @@ impl Opening<'_> {
     pub(super) fn state(&mut self, opened_at: u64) -> State {
         let FoundState { changes, damage } = std::mem::take(&mut self.state);
         let (store, preallocate) = (self.found.header.id, self.settings.preallocate);
-        State::new(self.dir, store, self.writable, preallocate, opened_at, changes, damage)
+        let log_end = Arc::new(AtomicU64::new(opened_at));
+        let (dir, writable) = (self.dir.clone(), self.writable);
+        State::new(Home { dir, store, writable, preallocate, log_end }, changes, damage)
     }
 }

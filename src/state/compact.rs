@@ -3,7 +3,7 @@
 
 use super::table::{Slot, Table, read_value, take_in};
 use crate::error::{Error, Result};
-use crate::format::files::{self, STATE, TEMPORARY};
+use crate::format::files::{STATE, StateFile, TEMPORARY};
 use crate::format::state::{
     GROUP_HEAD_BYTES, GroupKind, GroupPlace, MARK_BYTES, STATE_HEADER_BYTES, StateHeader, put_group,
 };
@@ -27,6 +27,7 @@ pub(super) struct Compacted {
 /// What the new file is to be.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Plan {
+    pub(super) file: StateFile,
     pub(super) store: [u8; 16],
     pub(super) number: u32,
     /// Room for so many bytes behind what is copied.
@@ -49,7 +50,7 @@ pub(super) fn write(dir: &Dir, old: &Table, plan: &Plan) -> Result<Compacted> {
     let needed = STATE_HEADER_BYTES + live + live / 1024 + groups + plan.room;
     let len = needed.saturating_add(live).max(LEAST_BYTES).next_multiple_of(4096);
     let header = StateHeader { store: plan.store, salt: dir.random()?, number: plan.number, len };
-    let name = temporary(plan.number);
+    let name = temporary(plan.file, plan.number);
     if dir.open_if_there(&name)?.is_some() {
         dir.remove(&name)?;
     }
@@ -96,9 +97,9 @@ pub(super) fn write(dir: &Dir, old: &Table, plan: &Plan) -> Result<Compacted> {
 }
 
 /// Gives the new file its name, durably. Where this fails, either name may show.
-pub(super) fn put_in_place(dir: &Dir, compacted: &mut Compacted) -> Result<()> {
-    let name = files::values(compacted.header.number);
-    dir.rename(&temporary(compacted.header.number), &name)?;
+pub(super) fn put_in_place(dir: &Dir, of: StateFile, compacted: &mut Compacted) -> Result<()> {
+    let name = of.path(compacted.header.number);
+    dir.rename(&temporary(of, compacted.header.number), &name)?;
     dir.sync_dir(STATE)?;
     // So that errors name the file as it is called now.
     compacted.table.file = Some(dir.open(&name, crate::storage::Access::ReadWrite)?);
@@ -106,8 +107,8 @@ pub(super) fn put_in_place(dir: &Dir, compacted: &mut Compacted) -> Result<()> {
 }
 
 /// What the n-th file is called until it is complete.
-pub(super) fn temporary(number: u32) -> String {
-    format!("{}{TEMPORARY}", files::values(number))
+pub(super) fn temporary(of: StateFile, number: u32) -> String {
+    format!("{}{TEMPORARY}", of.path(number))
 }
 
 fn row_bound(key: &[u8], slot: &Slot) -> usize {

@@ -1,10 +1,11 @@
 //! Reading a file of `state/`: which writes it holds, where they end, and what cannot be known.
 
+use super::home::Home;
 use super::table::{Table, read_value};
 use crate::error::{Error, Result};
 use crate::format::Invalid;
 use crate::format::codec::u32_at;
-use crate::format::files::{self, STATE};
+use crate::format::files::{STATE, StateFile};
 use crate::format::state::{
     Group, GroupKind, MARK_BYTES, Parsed, STATE_ALIGN, STATE_HEADER_BYTES, StateHeader,
 };
@@ -28,11 +29,77 @@ pub(super) struct Loaded {
     pub(super) goes_on: Option<(StateHeader, u64)>,
     /// Up to which position the state writes of frames are in it.
     pub(super) applied: u64,
+    /// Where a reader goes on, once somebody else has written more.
+    pub(super) reader: Option<Reader>,
+}
+
+/// How far a reader has read the file that another process writes.
+#[derive(Debug)]
+pub(super) struct Reader {
+    number: u32,
+    file: NamedFile,
+    header: StateHeader,
+    /// Behind the last group that was taken in.
+    end: u64,
+}
+
+impl Reader {
+    /// What was written since, to be taken in. `None` where the file has to be read anew: another
+    /// one has taken its place, or what is there is no whole group.
+    pub(super) fn news(&mut self, dir: &Dir, of: StateFile) -> Result<Option<Vec<News>>> {
+        let names = dir.list(STATE)?;
+        let newest = numbers(&names, of).last().copied();
+        if newest != Some(self.number) {
+            return Ok(None);
+        }
+        let mut walk = Walk {
+            file: &self.file,
+            salt: self.header.salt,
+            limit: self.header.len,
+            window: Vec::new(),
+            window_at: 0,
+        };
+        let mut end = self.end;
+        let mut groups = Vec::new();
+        while u32_at(walk.bytes(end, 8)?, 4).is_some_and(|len| len != 0) {
+            let Ok(group) = walk.group(end)? else { return Ok(None) };
+            if !walk.is_whole(end, &group)? {
+                return Ok(None);
+            }
+            let len = group.len;
+            groups.push(News { file: self.file.clone(), at: end, group });
+            end += len;
+        }
+        self.end = end;
+        Ok(Some(groups))
+    }
+}
+
+/// A group that was not there before.
+pub(super) struct News {
+    file: NamedFile,
+    at: u64,
+    group: Group,
+}
+
+impl News {
+    pub(super) fn take_in(self, table: &mut Table, applied: &mut u64) {
+        take_in(table, applied, &self.file, self.at, self.group);
+    }
+}
+
+/// The numbers of the files of a part, in order.
+fn numbers(names: &[String], of: StateFile) -> Vec<u32> {
+    let its = |name: &String| StateFile::parse(name).filter(|(file, _)| *file == of);
+    let mut numbers: Vec<u32> = names.iter().filter_map(its).map(|(_, number)| number).collect();
+    numbers.sort_unstable();
+    numbers
 }
 
 /// Reads the newest file. For a writer, from the medium: what the cache alone has is written out
 /// or, where that failed before, not shown.
-pub(super) fn load(dir: &Dir, store: [u8; 16], writable: bool) -> Result<Loaded> {
+pub(super) fn load(home: &Home, of: StateFile) -> Result<Loaded> {
+    let Home { dir, store, writable, .. } = home;
     let mut loaded = Loaded::default();
     let names = match dir.list(STATE) {
         Ok(names) => names,
@@ -41,22 +108,21 @@ pub(super) fn load(dir: &Dir, store: [u8; 16], writable: bool) -> Result<Loaded>
         }
         Err(e) => return Err(e),
     };
-    let mut numbers: Vec<u32> = names.iter().filter_map(|name| files::parse_values(name)).collect();
-    numbers.sort_unstable();
-    let temporary = names.iter().filter(|name| files::is_temporary_values(name));
+    let mut numbers = numbers(&names, of);
+    let temporary = names.iter().filter(|name| StateFile::parse_temporary(name) == Some(of));
     loaded.leftover = temporary.map(|name| format!("{STATE}/{name}")).collect();
     let Some(newest) = numbers.pop() else { return Ok(loaded) };
-    loaded.leftover.extend(numbers.into_iter().map(files::values));
+    loaded.leftover.extend(numbers.into_iter().map(|number| of.path(number)));
     loaded.number = newest;
-    let access = if writable { Access::ReadWrite } else { Access::Read };
-    let file = dir.open(&files::values(newest), access)?;
-    if writable {
+    let access = if *writable { Access::ReadWrite } else { Access::Read };
+    let file = dir.open(&of.path(newest), access)?;
+    if *writable {
         // The name may be one that only the cache has, and so may be the content.
         dir.sync_dir(STATE)?;
         file.sync()?;
         file.drop_cache()?;
     }
-    read(&mut loaded, &file, store)?;
+    read(&mut loaded, &file, *store)?;
     loaded.table.file = Some(file);
     Ok(loaded)
 }
@@ -86,13 +152,17 @@ fn read(loaded: &mut Loaded, file: &NamedFile, store: [u8; 16]) -> Result<()> {
         window: Vec::new(),
         window_at: 0,
     };
-    let end = walk.groups(loaded)?;
+    let (read_to, end) = walk.groups(loaded)?;
     if len < header.len {
         let (expected, found) = (format!("{} bytes", header.len), format!("{len} bytes"));
         loaded.table.hole(Error::corrupt(file.path(), len, expected, found));
         return Ok(());
     }
     loaded.goes_on = end.map(|end| (header, end));
+    if loaded.table.doubt.is_none() {
+        let (number, file) = (loaded.number, file.clone());
+        loaded.reader = Some(Reader { number, file, header, end: read_to });
+    }
     Ok(())
 }
 
@@ -112,12 +182,14 @@ enum Next {
 }
 
 impl Walk<'_> {
-    /// Takes all groups in. Says where they end, if that is behind a mark and only zeros follow.
-    fn groups(&mut self, loaded: &mut Loaded) -> Result<Option<u64>> {
+    /// Takes all groups in. Says where they end, and the same again if that is behind a mark and
+    /// only zeros follow.
+    fn groups(&mut self, loaded: &mut Loaded) -> Result<(u64, Option<u64>)> {
         let mut offset = STATE_HEADER_BYTES;
         // The last group is taken in once something behind it proves it durable, or once all of
         // it is verified: a write that was never finished is whole or does not exist.
         let mut last: Option<(u64, Group)> = None;
+        let Loaded { table, applied, .. } = loaded;
         let torn = loop {
             let found = match self.group(offset)? {
                 Ok(group) => Next::Group(offset, group),
@@ -125,10 +197,10 @@ impl Walk<'_> {
                     let next = self.search(offset)?;
                     if let Next::Group(..) = next {
                         if let Some((at, group)) = last.take() {
-                            take_in(loaded, self.file, at, group);
+                            take_in(table, applied, self.file, at, group);
                         }
                         // Whatever a later group follows was durable: this is damage.
-                        loaded.table.hole(invalid.at(self.file.path(), offset));
+                        table.hole(invalid.at(self.file.path(), offset));
                     }
                     next
                 }
@@ -137,18 +209,20 @@ impl Walk<'_> {
                 Next::Group(at, group) => {
                     offset = at + group.len;
                     if let Some((at, group)) = last.replace((at, group)) {
-                        take_in(loaded, self.file, at, group);
+                        take_in(table, applied, self.file, at, group);
                     }
                 }
                 Next::End(torn) => break torn,
             }
         };
-        let Some((at, group)) = last else { return Ok(None) };
+        let Some((at, group)) = last else { return Ok((STATE_HEADER_BYTES, None)) };
         let is_mark = group.kind == GroupKind::Mark;
-        if self.is_whole(at, &group)? {
-            take_in(loaded, self.file, at, group);
+        if !self.is_whole(at, &group)? {
+            return Ok((at, None));
         }
-        Ok((is_mark && !torn).then_some(offset))
+        let end = at + group.len;
+        take_in(table, applied, self.file, at, group);
+        Ok((end, (is_mark && !torn).then_some(offset)))
     }
 
     /// Whether the values of a group are what its head says.
@@ -228,13 +302,13 @@ impl Walk<'_> {
 /// What is asked for to read the head of a group.
 const GROUP_AT_ONCE: usize = 512;
 
-fn take_in(loaded: &mut Loaded, file: &NamedFile, at: u64, group: Group) {
+fn take_in(table: &mut Table, applied: &mut u64, file: &NamedFile, at: u64, group: Group) {
     if group.kind == GroupKind::Doubt {
         let (expected, found) = ("everything that was saved", "what an earlier damage left");
-        loaded.table.doubt.get_or_insert(Error::corrupt(file.path(), at, expected, found));
+        table.doubt.get_or_insert(Error::corrupt(file.path(), at, expected, found));
     }
-    loaded.applied = group.applied;
+    *applied = group.applied;
     for (key, place) in group.writes {
-        loaded.table.set(Arc::from(key), place, at);
+        table.set(Arc::from(key), place, at);
     }
 }

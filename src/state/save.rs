@@ -2,23 +2,25 @@
 
 use super::change::{Change, check, row};
 use super::compact::{self, Plan};
+use super::part::{Io, Open, Part, Waiting};
 use super::table::take_in;
-use super::values::{Io, Open, State, Waiting};
 use crate::error::{Error, Result};
+use crate::format::cursor::SavedCursor;
 use crate::format::state::{GROUP_HEAD_BYTES, GroupKind, GroupPlace, MARK_BYTES, put_group};
 use crate::format::statewrites::{WRITES_BOUND, write_bound};
+use crate::format::view::{PLACE_KEY, ViewPlace};
 use crate::sync::{Arc, Mutex};
 
 /// A group takes at most so many bytes, but for a single write.
 const GROUP_BYTES: usize = 1 << 20;
 
-impl State {
+impl Part {
     /// Writes changes: all of them or none, durable when this returns. `durable` is the durable
     /// mark of the log; the state writes of frames up to there go first.
     ///
     /// Whoever gets the file first writes for all that have queued by then: one write, one sync.
     pub(crate) fn write(&self, changes: Vec<Change>, durable: u64) -> Result<()> {
-        if !self.writable {
+        if !self.home.writable {
             return Err(Error::ReadOnly);
         }
         check(&changes)?;
@@ -45,8 +47,8 @@ impl State {
 
     /// Saves the state writes of frames up to the durable mark. Nothing to do where all are saved.
     pub(crate) fn save(&self, durable: u64) -> Result<()> {
-        let oldest = |state: &Self| state.seen.read().pending.front().map(|(first, _)| *first);
-        if oldest(self).is_none_or(|first| first > durable) {
+        let ends = self.seen.read().frames.ends();
+        if ends.is_none_or(|(first, _)| first > durable) {
             return Ok(());
         }
         self.save_in(&mut self.io.lock(), Vec::new(), durable)
@@ -95,7 +97,7 @@ impl State {
         if io.is_closed {
             return Err(Error::Closed);
         }
-        if self.writable { Ok(()) } else { Err(Error::ReadOnly) }
+        if self.home.writable { Ok(()) } else { Err(Error::ReadOnly) }
     }
 
     /// Writes the state writes of frames up to the durable mark, then the changes.
@@ -114,10 +116,12 @@ impl State {
         }
         let mut group: Vec<Change> = {
             let seen = self.seen.read();
-            let before = seen.pending.iter().take_while(|(position, _)| *position <= durable);
-            before.flat_map(|(_, changes)| changes).cloned().collect()
+            seen.frames.upto(durable).flat_map(|written| &written.changes).cloned().collect()
         };
         group.extend(changes);
+        if group.is_empty() {
+            return Ok(());
+        }
         self.write_group(io, &group, durable.max(io.applied))
     }
 
@@ -125,16 +129,13 @@ impl State {
     fn pending_group(&self, durable: u64, changes: usize) -> Option<(Vec<Change>, u64)> {
         let seen = self.seen.read();
         let (mut group, mut bytes, mut applied) = (Vec::new(), 0, 0);
-        for (position, pending) in &seen.pending {
-            if *position > durable {
-                break;
-            }
+        for written in seen.frames.upto(durable) {
             if bytes + changes > GROUP_BYTES && !group.is_empty() {
                 return Some((group, applied));
             }
-            bytes += bound(pending);
-            group.extend(pending.iter().cloned());
-            applied = *position;
+            bytes += bound(&written.changes);
+            group.extend(written.changes.iter().cloned());
+            applied = written.position;
         }
         None
     }
@@ -158,7 +159,10 @@ impl State {
                 if let Some(table) = &mut seen.table {
                     take_in(table, &bytes, &place, room);
                 }
-                seen.forget(applied);
+                seen.frames.forget(applied);
+                if let Some(stands) = stands_behind(changes).filter(|_| seen.frames.is_empty()) {
+                    seen.frames.follow(Some(stands), false);
+                }
                 Ok(())
             }
             Err(e) => Err(poison(&mut io.poison, e)),
@@ -168,18 +172,18 @@ impl State {
     /// Goes on in a new file, which has room for so many bytes.
     fn compact(&self, io: &mut Io, room: u64) -> Result<()> {
         let old = self.seen.read().table.clone().unwrap_or_default();
-        let (store, fill, applied) = (self.store, self.fill, io.applied);
+        let (store, fill, applied) = (self.home.store, self.fill, io.applied);
         let number = io.number.checked_add(1).ok_or_else(|| {
             let limit = u64::from(u32::MAX);
             Error::not_written(Error::limit("files of state", limit, limit + 1))
         })?;
-        let plan = Plan { store, number, room, applied, fill };
+        let plan = Plan { file: self.file, store, number, room, applied, fill };
         // Nothing in use was touched: the next write tries again, with another file.
-        let mut new = compact::write(&self.dir, &old, &plan).map_err(|e| {
-            let _ = self.dir.remove(&compact::temporary(number));
+        let mut new = compact::write(&self.home.dir, &old, &plan).map_err(|e| {
+            let _ = self.home.dir.remove(&compact::temporary(self.file, number));
             Error::not_written(e)
         })?;
-        if let Err(e) = compact::put_in_place(&self.dir, &mut new) {
+        if let Err(e) = compact::put_in_place(&self.home.dir, self.file, &mut new) {
             // Either name may show after a crash, so nothing may be written to either.
             poison(&mut io.poison, e.clone());
             return Err(Error::not_written(e));
@@ -191,14 +195,20 @@ impl State {
             end: new.end,
             is_marked: true,
         });
-        let before = old.file.map(|_| crate::format::files::values(number - 1));
+        let before = old.file.map(|_| self.file.path(number - 1));
         self.seen.write().table = Some(new.table);
         for name in std::mem::take(&mut io.leftover).into_iter().chain(before) {
             // A leftover does no harm, and the next opening finds it again.
-            let _ = self.dir.remove(&name);
+            let _ = self.home.dir.remove(&name);
         }
         Ok(())
     }
+}
+
+/// Where a view stands behind changes, if they say so.
+fn stands_behind(changes: &[Change]) -> Option<SavedCursor> {
+    let place = changes.iter().rev().find(|change| *change.key == PLACE_KEY)?;
+    ViewPlace::decode(place.value.as_deref()?).ok().map(|place| place.at)
 }
 
 /// The most bytes that a group of changes takes.

@@ -84,13 +84,23 @@ impl Table {
 
 /// A value, or where to read it.
 #[derive(Debug)]
-pub(super) enum Found {
+pub(crate) enum Found {
     Known(Result<Option<Arc<[u8]>>>),
     At { file: NamedFile, offset: u64, len: u32, crc: u32 },
 }
 
 impl Found {
-    pub(super) fn read(self) -> Result<Option<Arc<[u8]>>> {
+    /// The bytes of the value, as far as they are known.
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Known(value) => {
+                value.as_ref().ok().and_then(Option::as_ref).map_or(0, |v| v.len())
+            }
+            Self::At { len, .. } => *len as usize,
+        }
+    }
+
+    pub(crate) fn read(self) -> Result<Option<Arc<[u8]>>> {
         match self {
             Self::Known(value) => value,
             Self::At { file, offset, len, crc } => read_value(&file, offset, len, crc).map(Some),

@@ -1,13 +1,15 @@
 use std::collections::BTreeMap;
 
 use super::change::WRITE_CHANGES;
+use super::frames::Written;
 use super::*;
 use crate::error::{Error, Result};
+use crate::format::files::StateFile;
 use crate::format::statewrites::{MAX_KEY, MAX_VALUE};
 use crate::options::Preallocate;
 use crate::storage::Dir;
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
-use crate::sync::Arc;
+use crate::sync::{Arc, AtomicU64};
 
 type Model = BTreeMap<Vec<u8>, Vec<u8>>;
 
@@ -17,12 +19,27 @@ fn dir(disk: &MemoryDisk) -> Dir {
     Dir::new(Arc::new(disk.clone()))
 }
 
-fn open(disk: &MemoryDisk) -> State {
-    State::new(&dir(disk), STORE, true, Preallocate::Zero, 0, Vec::new(), None)
+/// A part, with what frames of a log that ends at a position wrote.
+fn part(disk: &MemoryDisk, writable: bool, end: u64, found: Vec<(u64, Vec<Change>)>) -> Part {
+    let (dir, log_end) = (dir(disk), Arc::new(AtomicU64::new(end)));
+    let home = Home { dir, store: STORE, writable, preallocate: Preallocate::Zero, log_end };
+    let part = Part::new(&home, StateFile::Values, None);
+    for (position, changes) in found {
+        part.apply(plain(position, changes));
+    }
+    part
 }
 
-fn open_read_only(disk: &MemoryDisk) -> State {
-    State::new(&dir(disk), STORE, false, Preallocate::Zero, 0, Vec::new(), None)
+fn plain(position: u64, changes: Vec<Change>) -> Written {
+    Written { position, link: None, changes }
+}
+
+fn open(disk: &MemoryDisk) -> Part {
+    part(disk, true, 0, Vec::new())
+}
+
+fn open_read_only(disk: &MemoryDisk) -> Part {
+    part(disk, false, 0, Vec::new())
 }
 
 fn change(key: &[u8], value: Option<&[u8]>) -> Change {
@@ -41,7 +58,7 @@ fn every(n: usize) -> usize {
 }
 
 /// Everything that a state holds, where all of it can be read.
-fn all(state: &State) -> Result<Model> {
+fn all(state: &Part) -> Result<Model> {
     let Scan { entries, doubt } = state.scan(b"")?;
     if let Some(e) = doubt {
         return Err(e);
@@ -149,8 +166,8 @@ fn a_clean_file_is_continued_and_any_other_replaced() {
 fn state_writes_of_frames_are_seen_at_once_and_saved_in_order() {
     let disk = disk();
     let state = open(&disk);
-    state.apply(3, vec![change(b"a", Some(b"3")), change(b"b", Some(b"3"))]);
-    state.apply(5, vec![change(b"a", Some(b"5"))]);
+    state.apply(plain(3, vec![change(b"a", Some(b"3")), change(b"b", Some(b"3"))]));
+    state.apply(plain(5, vec![change(b"a", Some(b"5"))]));
     assert_eq!(state.get(b"a").unwrap().as_deref(), Some(&b"5"[..]));
     assert_eq!(state.pending_up_to(), 5);
     state.save(2).unwrap();
@@ -166,12 +183,12 @@ fn state_writes_of_frames_are_seen_at_once_and_saved_in_order() {
     assert_eq!((value(&reread(), b"a"), state.pending_up_to()), (Some(b'5'), 0));
     // Frames up to 5 are in the file, so that an opening that finds them again passes them over.
     let found = vec![(5, vec![change(b"b", Some(b"5"))]), (6, vec![change(b"c", Some(b"6"))])];
-    let again = State::new(&dir(&disk), STORE, true, Preallocate::Zero, 6, found.clone(), None);
+    let again = part(&disk, true, 6, found.clone());
     let model = all(&again).unwrap();
     assert_eq!((value(&model, b"b"), value(&model, b"c")), (Some(b'9'), Some(b'6')));
     // In a log that ends before them they are of another history, and what frames say is newer.
     let found = found.into_iter().map(|(position, changes)| (position - 3, changes)).collect();
-    let other = State::new(&dir(&disk), STORE, true, Preallocate::Zero, 3, found, None);
+    let other = part(&disk, true, 3, found);
     assert_eq!(value(&all(&other).unwrap(), b"b"), Some(b'5'));
 }
 

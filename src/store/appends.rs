@@ -6,11 +6,12 @@ use std::task::{Context, Poll};
 
 use super::Store;
 use super::commits::Ticket;
+use super::writing::Beside;
 use crate::error::{Error, Result};
 use crate::event::Appended;
 use crate::new_event::NewEvent;
 use crate::options::Durability;
-use crate::position::{ExpectedVersion, Position};
+use crate::position::ExpectedVersion;
 use crate::promise::Taker;
 use crate::writer::{Condition, Part};
 
@@ -75,7 +76,7 @@ impl Store {
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        AppendFuture { commit: self.commit_later(vec![part], Vec::new(), None, Vec::new()) }
+        AppendFuture { commit: self.commit_later(vec![part], Vec::new(), None, Beside::default()) }
     }
 
     pub(crate) fn commit_later(
@@ -83,11 +84,11 @@ impl Store {
         parts: Vec<Part>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
-        saves: Vec<(String, Position)>,
+        beside: Beside,
     ) -> CommitFuture {
         let submitted = || {
             let request = self.writing()?.prepare(parts, conditions, durability)?;
-            self.inner.commits.as_ref().ok_or(Error::ReadOnly)?.submit(request, saves)
+            self.inner.commits.as_ref().ok_or(Error::ReadOnly)?.submit(request, beside)
         };
         match submitted() {
             Ok((answer, ticket)) => CommitFuture { answer, _ticket: Some(ticket) },

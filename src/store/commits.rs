@@ -7,10 +7,9 @@
 use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::writing::Writing;
+use super::writing::{Beside, Writing};
 use crate::error::{Error, Result};
 use crate::event::Appended;
-use crate::position::Position;
 use crate::promise::{Giver, Taker, promise};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::worker::Worker;
@@ -54,7 +53,7 @@ struct Job {
     number: u64,
     bytes: u64,
     request: Request,
-    saves: Vec<(String, Position)>,
+    beside: Beside,
     giver: Giver<Vec<Appended>>,
 }
 
@@ -83,7 +82,7 @@ impl Commits {
     pub(super) fn submit(
         &self,
         request: Request,
-        saves: Vec<(String, Position)>,
+        beside: Beside,
     ) -> Result<(Taker<Vec<Appended>>, Ticket)> {
         let shared = Arc::clone(&self.shared);
         self.worker.start(move || shared.run())?;
@@ -99,7 +98,7 @@ impl Commits {
             }
             let number = queue.next_number;
             queue.next_number += 1;
-            queue.jobs.push_back(Job { number, bytes, request, saves, giver });
+            queue.jobs.push_back(Job { number, bytes, request, beside, giver });
             queue.take_in(self.shared.room);
             number
         };
@@ -173,16 +172,16 @@ impl Shared {
         }
     }
 
-    /// Commits a round, in order. What saves cursors waits for other savers of the same names, so
-    /// it goes by itself.
+    /// Commits a round, in order. What saves cursors or changes views waits for others of the same
+    /// names, so it goes by itself.
     fn commit(&self, round: Vec<Job>) {
         let mut answered = Vec::with_capacity(round.len());
         let (mut givers, mut requests) = (Vec::new(), Vec::new());
         for job in round {
-            let Job { mut request, saves, giver, .. } = job;
-            if !saves.is_empty() {
+            let Job { mut request, beside, giver, .. } = job;
+            if !beside.is_empty() {
                 self.commit_together(&mut givers, &mut requests, &mut answered);
-                answered.push((giver, self.writing.commit(request, &saves)));
+                answered.push((giver, self.writing.commit(request, &beside)));
                 continue;
             }
             match self.writing.look_up(&mut request) {

@@ -79,14 +79,15 @@ impl Store {
     ///
     /// **It stalls all appends** while the closure runs, and its write is a group of its own: for
     /// decisions that would lose too many races, not for all. Reads go on. Expectations and
-    /// conditions of the batch hold as in any other. A cursor cannot be saved in it.
+    /// conditions of the batch hold as in any other. It saves no cursor and changes no view.
     ///
     /// A panic of the closure goes to its caller; nothing is written and nothing is poisoned.
     ///
     /// # Errors
     ///
     /// The closure's own. As [`Batch::commit`]; [`Error::Reentrant`] from calls inside the closure
-    /// that change the store; [`Error::InvalidOptions`] for a batch that saves a cursor.
+    /// that change the store; [`Error::InvalidOptions`] for a batch that saves a cursor or changes
+    /// a view.
     ///
     /// ```
     /// use annals::{Error, ExpectedVersion, NewEvent, Store};
@@ -116,9 +117,9 @@ impl Store {
             let _inside = reentry::Inside::new(&writing.writer);
             decide(&View { store: self })?
         };
-        let Pieces { parts, conditions, durability, saves } = batch.into_pieces();
-        if !saves.is_empty() {
-            let why = "a cursor cannot be saved inside a transaction".into();
+        let Pieces { parts, conditions, durability, beside } = batch.into_pieces();
+        if !beside.is_empty() {
+            let why = "no cursor is saved and no view changed inside a transaction".into();
             return Err(Error::InvalidOptions { why }.into());
         }
         if parts.iter().all(|part| part.events.is_empty()) {

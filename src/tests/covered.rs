@@ -7,9 +7,9 @@
 use std::collections::BTreeSet;
 
 use super::history::Runner;
-use super::{crash, cursors, explore, faults};
+use super::{crash, cursors, explore, faults, views};
 use crate::Durability;
-use crate::format::files::{LogFile, TEMPORARY, parse_directory, parse_values};
+use crate::format::files::{LogFile, StateFile, TEMPORARY, parse_directory};
 use crate::storage::memory::{Call, CallKind};
 
 /// The calls of the storage: the traits' methods, and what the simulated disk counts them as.
@@ -40,13 +40,15 @@ const CALLS: [(&str, Option<CallKind>); 22] = [
 ];
 
 /// The kinds of files, as `format/files.rs` declares them.
-const FILES: [&str; 10] = [
+const FILES: [&str; 12] = [
     "STORE",
     "LOCK",
     "HEAD",
     "TEMPORARY",
     "DIRECTORY",
     "VALUES",
+    "SNAPSHOTS",
+    "VIEW",
     "Segment",
     "SealedIndex",
     "IndexCheckpoint",
@@ -54,18 +56,20 @@ const FILES: [&str; 10] = [
 ];
 
 /// The harnesses, by what their text calls. Each drives a store through crashes or faults.
-const HARNESSES: [(&str, &str); 7] = [
+const HARNESSES: [(&str, &str); 9] = [
     ("cursors", include_str!("cursors.rs")),
     ("found", include_str!("found.rs")),
     ("history", include_str!("history.rs")),
     ("model", include_str!("model.rs")),
     ("oracle", include_str!("oracle.rs")),
     ("schedules", include_str!("schedules.rs")),
+    ("snapshots", include_str!("snapshots.rs")),
+    ("views", include_str!("views.rs")),
     ("mod", include_str!("mod.rs")),
 ];
 
 /// The files with public operations.
-const FACADE: [(&str, &str); 14] = [
+const FACADE: [(&str, &str); 20] = [
     ("store", include_str!("../store.rs")),
     ("reads", include_str!("../store/reads.rs")),
     ("options", include_str!("../store/options.rs")),
@@ -80,10 +84,16 @@ const FACADE: [(&str, &str); 14] = [
     ("owned", include_str!("../cursor/owned.rs")),
     ("appends", include_str!("../store/appends.rs")),
     ("events", include_str!("../subscription/stream.rs")),
+    ("views", include_str!("../store/views.rs")),
+    ("stored", include_str!("../view/stored.rs")),
+    ("update", include_str!("../view/update.rs")),
+    ("scan", include_str!("../view/scan.rs")),
+    ("snapshots", include_str!("../store/snapshots.rs")),
+    ("snapshot", include_str!("../snapshot.rs")),
 ];
 
 /// Every public operation, with the harness that uses it, or the reason why none does.
-const OPERATIONS: [(&str, &str, Result<&str, &str>); 96] = [
+const OPERATIONS: [(&str, &str, Result<&str, &str>); 137] = [
     ("store", "open", Err("the options' `open` on the directory of the system")),
     ("store", "open_read_only", Err("the options' `open_read_only` on such a directory")),
     ("store", "in_memory", Err("a disk that does not break; `it` uses it everywhere")),
@@ -184,6 +194,47 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 96] = [
     ("events", "position", Err("writes nothing and reads nothing: `it/tasks`")),
     ("events", "lag", Err("writes nothing and reads nothing: `it/tasks`")),
     ("events", "stop_handle", Err("writes nothing and reads nothing: `it/tasks`")),
+    ("batch", "update_view", Ok("views")),
+    ("views", "create_view", Ok("views")),
+    ("views", "view", Ok("views")),
+    ("views", "views", Ok("views")),
+    ("views", "reset_view", Ok("views")),
+    ("views", "delete_view", Ok("views")),
+    ("views", "rename_view", Ok("views")),
+    ("views", "wait_for_view", Err("waits for commits, which `views` makes: `it/views`")),
+    ("stored", "name", Err("writes nothing and reads nothing: `it/views`")),
+    ("stored", "schema", Ok("views")),
+    ("stored", "position", Ok("views")),
+    ("stored", "info", Ok("views")),
+    ("stored", "get", Ok("views")),
+    ("stored", "scan", Ok("views")),
+    ("stored", "update", Ok("views")),
+    ("stored", "commit", Ok("views")),
+    ("stored", "parked", Err("reads notes that are committed as entries are: `it/views`")),
+    ("update", "put", Ok("views")),
+    ("update", "delete", Ok("views")),
+    ("update", "park", Err("a note that is committed as an entry is: `it/views`")),
+    ("update", "unpark", Err("a note that is committed as an entry is: `it/views`")),
+    ("update", "name", Err("writes nothing and reads nothing: `it/views`")),
+    ("update", "from", Err("writes nothing and reads nothing: `it/views`")),
+    ("update", "len", Err("writes nothing and reads nothing: `it/views`")),
+    ("update", "is_empty", Err("writes nothing and reads nothing: `it/views`")),
+    ("scan", "prefix", Ok("views")),
+    ("scan", "after", Ok("views")),
+    ("scan", "before", Ok("views")),
+    ("scan", "limit", Ok("views")),
+    ("scan", "backwards", Ok("views")),
+    ("scan", "read", Ok("views")),
+    ("scan", "position", Ok("views")),
+    ("snapshots", "save_snapshot", Ok("snapshots")),
+    ("snapshots", "snapshot", Ok("snapshots")),
+    ("snapshots", "find_snapshot", Ok("snapshots")),
+    ("snapshots", "snapshots", Ok("snapshots")),
+    ("snapshots", "snapshots_of", Ok("snapshots")),
+    ("snapshots", "delete_snapshots", Ok("snapshots")),
+    ("snapshot", "new", Ok("snapshots")),
+    ("snapshot", "schema", Ok("snapshots")),
+    ("snapshot", "keep", Ok("snapshots")),
 ];
 
 /// The names behind `start` and before `(` in a text, tests and what only they see left out.
@@ -203,7 +254,11 @@ fn kind_of(name: &str) -> Option<&'static str> {
         "head" => "HEAD",
         _ if entry.ends_with(TEMPORARY) => "TEMPORARY",
         _ if parse_directory(entry).is_some() => "DIRECTORY",
-        _ if parse_values(entry).is_some() => "VALUES",
+        _ if let Some((file, _)) = StateFile::parse(entry) => match file {
+            StateFile::Values => "VALUES",
+            StateFile::Snapshots => "SNAPSHOTS",
+            StateFile::View(_) => "VIEW",
+        },
         _ => match LogFile::parse(entry)? {
             LogFile::Segment { .. } => "Segment",
             LogFile::SealedIndex { .. } => "SealedIndex",
@@ -276,6 +331,7 @@ fn every_call_and_every_file_is_crashed() {
         }
     }
     calls.extend(cursors::trace());
+    calls.extend(views::trace());
     assert_all_seen("the crash sweeps", &calls, NOT_SEEN);
 }
 
@@ -284,6 +340,7 @@ fn every_call_and_every_file_fails() {
     let mut calls = trace(faults::standard_history());
     calls.extend(trace(crash::folding()));
     calls.extend(cursors::trace());
+    calls.extend(views::trace());
     assert_all_seen("the sweep of failing calls", &calls, NOT_SEEN);
 }
 

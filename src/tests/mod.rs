@@ -25,8 +25,10 @@ mod order;
 mod panics;
 mod rebuilt;
 mod schedules;
+mod snapshots;
 mod subscriptions;
 mod sweep;
+mod views;
 
 use std::env;
 

@@ -107,8 +107,9 @@ impl Core {
             let hasher = self.catalog.index.hasher();
             active.add_all(staged.indexed(group, *hasher));
         }
-        for (position, changes) in staged.state(group) {
-            self.catalog.state.apply(position, changes.to_vec());
+        let salt = self.tail.segment().header().salt;
+        for (end, changes) in staged.state(group, &salt) {
+            self.catalog.state.apply(&end, changes.to_vec());
         }
         let visible = Position(self.next_position() - 1);
         if sync {

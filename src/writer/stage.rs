@@ -15,7 +15,7 @@ use crate::names::EventId;
 use crate::options::Durability;
 use crate::position::{ExpectedVersion, Position, Timestamp, Version};
 use crate::query::Query;
-use crate::state::Change;
+use crate::state::{Change, FrameEnd};
 
 /// The answer to a request, and what it depends on.
 #[derive(Debug)]
@@ -302,15 +302,19 @@ impl Staged {
         })
     }
 
-    /// The state writes of the staged frames, with the last position of each.
+    /// The state writes of the staged frames, with the last event of each.
     pub(super) fn state<'a>(
         &'a self,
         group: &'a [Request],
-    ) -> impl Iterator<Item = (u64, &'a [Change])> {
+        salt: &'a [u8; 16],
+    ) -> impl Iterator<Item = (FrameEnd, &'a [Change])> {
         self.frames.iter().filter_map(move |frame| {
-            let request = group.get(frame.request)?;
-            let last = frame.first_position + request.events.len() as u64 - 1;
-            (!request.changes.is_empty()).then_some((last, request.changes.as_slice()))
+            let request = group.get(frame.request).filter(|r| !r.changes.is_empty())?;
+            let position = frame.first_position + request.events.len() as u64 - 1;
+            let given = request.events.last().and_then(|event| event.id);
+            let id = given.unwrap_or_else(|| EventId::assigned(Position(position), salt));
+            let event = uuid::Uuid::from(id).into_bytes();
+            Some((FrameEnd { position, event, time: frame.time }, request.changes.as_slice()))
         })
     }
 

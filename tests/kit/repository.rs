@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use annals::kit::{
-    CommandError, Decider, EventSet, Kept, Repository, Request, StateKeeper, Upcasts,
+    AsOf, CommandError, Decider, EventSet, Kept, Repository, Request, Snapshots, StateKeeper,
+    Upcasts,
 };
 use annals::{
     Error, EventId, ExpectedVersion, NewEvent, Position, Query, SchemaError, Store, Version,
@@ -36,7 +37,7 @@ pub(crate) enum Command {
     DepositOnto(u64, u64),
 }
 
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq, Default, serde::Serialize, serde::Deserialize)]
 pub(crate) struct State {
     pub(crate) cents: u64,
     pub(crate) is_blocked: bool,
@@ -407,4 +408,37 @@ fn a_keeper_is_offered_states_and_saves_the_fold() {
     let again = repository.execute("Account-a", Request::new(Command::Deposit(2)).id(id(2)));
     let again = again.unwrap();
     assert_eq!((again.state.cents, again.version, again.is_repeated), (3, Version(2), true));
+}
+
+#[test]
+fn snapshots_shorten_the_fold_and_are_never_an_error() {
+    let store = Store::in_memory().unwrap();
+    let with = |schema: u32| {
+        let snapshots: Snapshots<State> =
+            Snapshots::new(&store, "account", schema).every(10).keep(2);
+        Repository::new(&store, accounts()).keeper(snapshots)
+    };
+    let repository = with(1);
+    for number in 1..=25 {
+        let done = repository.execute("Account-a", Command::Deposit(number)).unwrap();
+        assert_eq!(done.state.cents, number * (number + 1) / 2);
+    }
+    // One was saved when the tenth event was folded, and again at the twentieth.
+    let loaded = repository.load("Account-a").unwrap();
+    assert_eq!((loaded.folded, loaded.state.cents, loaded.version), (5, 325, Version(25)));
+    for (as_of, sum, folded) in [
+        (AsOf::Now, 325, 5),
+        (AsOf::Version(Version(12)), 78, 2),
+        (AsOf::Position(Position(12)), 78, 2),
+        (AsOf::Version(Version(9)), 45, 9),
+        (AsOf::Version(Version(0)), 0, 0),
+    ] {
+        let then = repository.load_as_of("Account-a", as_of).unwrap();
+        assert_eq!((then.state.cents, then.folded), (sum, folded), "{as_of:?}");
+    }
+    // Those of another schema are passed over.
+    let newer = with(2).load("Account-a").unwrap();
+    assert_eq!((newer.folded, newer.state.cents), (25, 325));
+    let plain = Repository::new(&store, accounts()).load("Account-a").unwrap();
+    assert_eq!((plain.folded, plain.state.cents), (25, 325));
 }

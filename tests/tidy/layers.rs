@@ -26,7 +26,7 @@ const ROWS: &[(Siblings, &[&str])] = &[
     // Finding what matches a query, for reads and for conditions.
     (Forbidden, &["search"]),
     (Forbidden, &["writer", "reader"]),
-    (Allowed, &["subscription", "cursor", "open", "upkeep"]),
+    (Allowed, &["subscription", "cursor", "view", "snapshot", "open", "upkeep"]),
     (Allowed, &["store", "batch", "maintain"]),
     // Written on top of the store's public calls.
     (Forbidden, &["transfer", "kit"]),

@@ -65,6 +65,9 @@ pub(crate) enum Command {
     /// List named cursors, or change one
     #[command(subcommand)]
     Cursors(Cursors),
+    /// List views (read models that the store keeps), or look into one
+    #[command(subcommand)]
+    View(View),
     /// Say what the store holds
     Info,
     /// Check everything on disk; exit code 5 where the log is damaged
@@ -96,6 +99,50 @@ pub(crate) enum Cursors {
         old: String,
         /// Its new name
         new: String,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum View {
+    /// Print each view's position, how many events come after it, its entries, schema and name
+    List,
+    /// Print the value of a key
+    Get {
+        /// The view
+        name: String,
+        /// The key
+        key: String,
+        /// The key is given in hexadecimal digits
+        #[arg(long)]
+        hex: bool,
+    },
+    /// Print keys and values, in the order of the keys
+    Scan {
+        /// The view
+        name: String,
+        /// Only keys that begin with this
+        #[arg(long, value_name = "PREFIX")]
+        prefix: Option<String>,
+        /// Only keys behind this one (exclusive)
+        #[arg(long, value_name = "KEY")]
+        after: Option<String>,
+        /// Only keys before this one (exclusive)
+        #[arg(long, value_name = "KEY")]
+        before: Option<String>,
+        /// From the last key to the first
+        #[arg(long)]
+        backwards: bool,
+        /// At most this many entries
+        #[arg(long, value_name = "N")]
+        limit: Option<usize>,
+        /// Keys are given in hexadecimal digits
+        #[arg(long)]
+        hex: bool,
+    },
+    /// Delete a view; whoever folds it builds it again
+    Delete {
+        /// The view
+        name: String,
     },
 }
 

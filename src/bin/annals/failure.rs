@@ -4,7 +4,7 @@ use std::fmt;
 use std::io;
 
 use annals::transfer::{ExportError, ImportError, ImportErrorCause, LineError};
-use annals::{CursorError, Error};
+use annals::{CursorError, Error, ViewError};
 
 /// Why a command did not succeed.
 #[derive(Debug)]
@@ -64,11 +64,14 @@ impl Failure {
 fn exit_code(error: &Error) -> Option<u8> {
     match error {
         error if error.is_corruption() => Some(5),
-        Error::NotFound { .. } | Error::Cursor(CursorError::NotFound { .. }) => Some(3),
+        Error::NotFound { .. }
+        | Error::Cursor(CursorError::NotFound { .. })
+        | Error::View(ViewError::NotFound { .. }) => Some(3),
         Error::Conflict(_)
         | Error::ConditionFailed(_)
         | Error::IdConflict(_)
-        | Error::Cursor(_) => Some(4),
+        | Error::Cursor(_)
+        | Error::View(_) => Some(4),
         Error::Locked { .. } => Some(6),
         Error::UnsupportedFormat { .. } => Some(7),
         _ => None,

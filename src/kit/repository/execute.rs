@@ -118,9 +118,8 @@ impl<D: Decider> Shared<D> {
     ) -> DoneBy<D> {
         let mut folded = events.iter().fold(folded, |folded, event| self.evolve(folded, event));
         (folded.version, folded.position) = (done.version, done.position);
-        if let (Scope::Stream, Some(keeper)) = (scope, &self.keeper) {
-            let Folded { state, version, position, events: count } = &folded;
-            keeper.offer(stream, state, *version, *position, *count);
+        if let Scope::Stream = scope {
+            self.offer(stream, &folded);
         }
         executed(folded, events, attempts)
     }

@@ -20,6 +20,25 @@ impl<D: Decider> Shared<D> {
         }
     }
 
+    /// Offers a state of a stream to whoever keeps them, where anything was folded.
+    pub(super) fn offer(&self, stream: &str, folded: &Folded<D::State>) {
+        let Folded { state, version, position, events } = folded;
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| *events > 0) {
+            keeper.offer(stream, state, *version, *position, *events);
+        }
+    }
+
+    /// The version of the last event of a stream up to a position.
+    pub(super) fn version_at(&self, stream: &str, position: Position) -> Result<Version> {
+        for event in self.store.read_stream(stream).backwards() {
+            let event = event?;
+            if event.position() <= position {
+                return Ok(event.version());
+            }
+        }
+        Ok(Version(0))
+    }
+
     /// Folds the events of a stream behind those that are folded, up to a version.
     pub(super) fn fold_stream(
         &self,

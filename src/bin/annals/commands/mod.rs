@@ -14,6 +14,7 @@ mod schema;
 mod streams;
 mod tail;
 mod verify;
+mod view;
 
 use crate::args::{Args, Command};
 use crate::demo;
@@ -38,6 +39,7 @@ pub(crate) fn run(args: &Args, output: &mut Output) -> Result<(), Failure> {
         Command::Streams(streams) => streams::run(global, streams, output),
         Command::Schema(schema) => schema::run(global, schema, output),
         Command::Cursors(cursors) => cursors::run(global, cursors, output),
+        Command::View(view) => view::run(global, view, output),
         Command::Info => info::run(global, output),
         Command::Verify => verify::run(global, output),
         Command::Repair(repair) => repair::run(repair, output),

@@ -1,7 +1,7 @@
 //! `annals schema`: the types and versions that the store has ever held, and whether they read.
 
 use annals::kit::{CheckedSchema, SchemaCatalogue, SchemaInfo};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::export::read_upcasts;
 use super::open::open_to_read;
@@ -21,7 +21,7 @@ fn list(global: &Global, output: &mut Output) -> Result<(), Failure> {
     catalogue.refresh()?;
     catalogue.schemas().iter().try_for_each(|schema| {
         if output.json() {
-            output.line(fields(schema))
+            output.line(Value::Object(fields(schema)))
         } else {
             let name = harmless(&schema.event_type);
             output.line(format_args!("{}\t{}\t{name}", schema.events, schema.schema_version))
@@ -56,10 +56,13 @@ fn say(schema: &CheckedSchema, output: &mut Output) -> Result<(), Failure> {
     let CheckedSchema { stored, checked, failed, first_failure, .. } = schema;
     if output.json() {
         let mut line = fields(stored);
-        line["checked"] = json!(checked);
-        line["failed"] = json!(failed);
-        line["first_failure"] = json!(first_failure.as_ref().map(ToString::to_string));
-        return output.line(line);
+        let why = first_failure.as_ref().map(ToString::to_string);
+        line.extend([
+            ("checked".into(), json!(checked)),
+            ("failed".into(), json!(failed)),
+            ("first_failure".into(), json!(why)),
+        ]);
+        return output.line(Value::Object(line));
     }
     let name = harmless(&stored.event_type);
     let version = stored.schema_version;
@@ -72,12 +75,12 @@ fn say(schema: &CheckedSchema, output: &mut Output) -> Result<(), Failure> {
     }
 }
 
-fn fields(schema: &SchemaInfo) -> Value {
-    json!({
-        "event_type": schema.event_type,
-        "schema_version": schema.schema_version,
-        "events": schema.events,
-        "first_position": schema.first_position.0,
-        "last_position": schema.last_position.0,
-    })
+fn fields(schema: &SchemaInfo) -> Map<String, Value> {
+    Map::from_iter([
+        ("event_type".into(), json!(schema.event_type)),
+        ("schema_version".into(), json!(schema.schema_version)),
+        ("events".into(), json!(schema.events)),
+        ("first_position".into(), json!(schema.first_position.0)),
+        ("last_position".into(), json!(schema.last_position.0)),
+    ])
 }
