@@ -88,6 +88,17 @@ struct Waiting<C: Commits> {
 struct Seat<C: Commits> {
     turn: Mutex<Option<Turn<C>>>,
     changed: Condvar,
+    caller: Caller,
+}
+
+/// Who waits on a seat.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Caller {
+    /// A thread with one request, which mostly comes back with the next.
+    One,
+    /// A thread with many requests, all of which have queued.
+    #[cfg_attr(not(feature = "async"), allow(dead_code, reason = "what commits for tasks"))]
+    Many,
 }
 
 enum Turn<C: Commits> {
@@ -96,8 +107,8 @@ enum Turn<C: Commits> {
 }
 
 impl<C: Commits> Seat<C> {
-    fn new() -> Self {
-        Self { turn: Mutex::new(None), changed: Condvar::new() }
+    fn new(caller: Caller) -> Self {
+        Self { turn: Mutex::new(None), changed: Condvar::new(), caller }
     }
 
     fn give(&self, turn: Turn<C>) {
@@ -144,15 +155,15 @@ impl<C: Commits> Writer<C> {
         if !queue.is_led {
             queue.is_led = true;
             drop(queue);
-            return self.lead(request);
+            return self.lead(request, Caller::One);
         }
-        let seat = Arc::new(Seat::new());
+        let seat = Arc::new(Seat::new(Caller::One));
         queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
         self.wake_gatherer(&queue);
         drop(queue);
         match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(*request),
+            Turn::Lead(request) => self.lead(*request, Caller::One),
         }
     }
 
@@ -173,7 +184,7 @@ impl<C: Commits> Writer<C> {
         queue.is_led |= first.is_some();
         let seats: Vec<Arc<Seat<C>>> = requests
             .map(|request| {
-                let seat = Arc::new(Seat::new());
+                let seat = Arc::new(Seat::new(Caller::Many));
                 queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
                 seat
             })
@@ -181,10 +192,10 @@ impl<C: Commits> Writer<C> {
         self.wake_gatherer(&queue);
         drop(queue);
         let mut answers = Vec::with_capacity(seats.len() + 1);
-        answers.extend(first.map(|request| self.lead(request)));
+        answers.extend(first.map(|request| self.lead(request, Caller::Many)));
         answers.extend(seats.iter().map(|seat| match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(*request),
+            Turn::Lead(request) => self.lead(*request, Caller::Many),
         }));
         answers
     }
@@ -221,7 +232,7 @@ impl<C: Commits> Writer<C> {
         answers.pop_front().unwrap_or_else(C::unanswered)
     }
 
-    fn lead(&self, request: C::Request) -> C::Answer {
+    fn lead(&self, request: C::Request, caller: Caller) -> C::Answer {
         self.await_returning();
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);
@@ -230,7 +241,8 @@ impl<C: Commits> Writer<C> {
         drop(core);
         requests.clear();
         let mine = answers.pop_front();
-        let answered = 1 + seats.len();
+        let callers = seats.iter().map(|seat| seat.caller).chain([caller]);
+        let answered = callers.filter(|caller| *caller == Caller::One).count();
         for (seat, answer) in seats.iter().zip(answers) {
             seat.give(Turn::Done(answer));
         }
@@ -287,11 +299,12 @@ impl<C: Commits> Writer<C> {
         }
     }
 
-    /// Makes the first that waits the leader, or nobody, behind a group of so many requests.
+    /// Makes the first that waits the leader, or nobody, now that so many callers were answered that
+    /// may come back.
     fn hand_on(&self, answered: usize) {
         let mut queue = self.queue.lock();
         let expected = (answered + queue.waiting.len()).min(GROUP_REQUESTS);
-        if expected > 1 {
+        if answered > 0 && expected > 1 {
             queue.returning.expected = expected;
             queue.returning.until = Instant::now() + GATHER;
         }
