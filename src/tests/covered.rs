@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 
 use super::history::Runner;
-use super::{crash, cursors, damage, explore, faults, views};
+use super::{crash, cursors, damage, explore, faults, snapshots, views};
 use crate::Durability;
 use crate::format::files::{LogFile, StateFile, TEMPORARY, parse_directory};
 use crate::state::tests::damaged_names as state_damaged_names;
@@ -353,7 +353,7 @@ const NOT_SEEN: &[(&str, &str)] =
 fn every_kind_of_file_is_damaged() {
     let mut names = damage::names();
     names.extend(state_damaged_names());
-    names.push(views::damaged_name());
+    names.extend([views::damaged_name(), snapshots::DAMAGED.to_owned()]);
     let kinds: BTreeSet<&str> = names.iter().filter_map(|name| kind_of(name)).collect();
     assert_eq!(kinds, FILES.into(), "a kind of file is missing from the damage sweeps");
 }

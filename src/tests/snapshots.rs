@@ -151,9 +151,11 @@ fn snapshots_are_kept_found_listed_and_deleted() {
     assert!(matches!(closed, Err(Error::Closed)));
 }
 
+/// The name of what is damaged below.
+pub(super) const DAMAGED: &str = "state/snapshots-1";
+
 #[test]
 fn whatever_is_wrong_with_a_snapshot_it_is_never_an_error() {
-    const NAME: &str = "state/snapshots-1";
     let disk = MemoryDisk::simulated(seed());
     let store = open(&disk, &small()).unwrap();
     let version = append(&store, "Cart-1", 3).unwrap();
@@ -165,13 +167,13 @@ fn whatever_is_wrong_with_a_snapshot_it_is_never_an_error() {
     store.save_snapshot("Cart-1", "sum", NewSnapshot::new(newer, "7").keep(2)).unwrap();
     store.save_cursor("billing", crate::Position(1)).unwrap();
     store.close().unwrap();
-    let bytes = disk.files().remove(NAME).unwrap();
+    let bytes = disk.files().remove(DAMAGED).unwrap();
     let used = bytes.iter().rposition(|byte| *byte != 0).unwrap() + 1;
     let mut dropped = 0;
     for offset in (0..64).chain(4096..used).step_by(scaled(3, 1)) {
         let _scene = Scene(move || format!("byte {offset}"));
         let copy = disk.crash_keeping_everything();
-        copy.corrupt(NAME, offset, 0x21);
+        copy.corrupt(DAMAGED, offset, 0x21);
         for store in [open_read_only(&copy, &small()).unwrap(), open(&copy, &small()).unwrap()] {
             let found = store.snapshot("Cart-1", "sum").unwrap();
             dropped += usize::from(found.as_ref().is_none_or(|found| found.data != b"7"));
