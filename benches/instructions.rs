@@ -26,8 +26,8 @@ const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/benches/instruction
 const REGION: &str = "*measured_region*";
 /// Per cent. Names are hashed with keys of the store, so that counts differ a little each time.
 const TOLERANCE: f64 = 3.0;
-const EVENTS: u64 = 10_000;
-const STREAMS: u64 = 1_000;
+const EVENTS: u64 = 4_000;
+const STREAMS: u64 = 400;
 
 /// A path: what is prepared on a filled store, and so many operations that are counted.
 struct Hot {

@@ -233,7 +233,8 @@ impl Upcasts {
     ///
     /// ```
     /// # #[cfg(feature = "json")] {
-    /// use annals::kit::{ApplyError, AsJson, Projected, Projection, Projector, Upcasts, ViewChanges};
+    /// use annals::kit::{ApplyError, AsJson, Projected, Projection, Projector};
+    /// use annals::kit::{Upcasts, ViewChanges};
     /// use annals::{ExpectedVersion, NewEvent, Store};
     /// struct Types;
     /// impl Projection for Types {
@@ -260,7 +261,8 @@ impl Upcasts {
     /// for name in ["Sent", "Viewed", "Shipped"] {
     ///     store.append("Order-1", ExpectedVersion::Any, [NewEvent::new(name, "")])?;
     /// }
-    /// let mut projector = Projector::builder(&store, Types).lift(upcasts.for_projection()).start()?;
+    /// let projector = Projector::builder(&store, Types).lift(upcasts.for_projection());
+    /// let mut projector = projector.start()?;
     /// projector.run_until_caught_up()?;
     /// assert_eq!(projector.view().get(&"Shipped".to_owned())?, Some(2));
     /// assert_eq!(projector.view().get(&"Viewed".to_owned())?, None);
@@ -268,11 +270,10 @@ impl Upcasts {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn for_projection(
-        &self,
-    ) -> impl Fn(&Projected<'_>) -> Result<Option<Vec<LiftedPayload>>, ApplyError> + Send + Sync + use<>
+        self,
+    ) -> impl Fn(&Projected<'_>) -> Result<Option<Vec<LiftedPayload>>, ApplyError> + Send + Sync
     {
-        let chains = Arc::clone(&self.chains);
-        move |event| chains.lift_projected(event)
+        move |event| self.chains.lift_projected(event)
     }
 
     /// The types that were said to be [current](UpcastsBuilder::current), with their versions, in

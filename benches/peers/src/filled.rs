@@ -141,7 +141,7 @@ fn serve(peer: &Peer, dir: &Path, workload: &Workload, events: u64) -> Result<()
     if peer.can(Work::Category) {
         store.read_category(Workload::category(1), &mut Tally::default())?;
     }
-    for n in events..events + 1000 {
+    for n in events..events + 200 {
         store.append(&[workload.event(n)])?;
     }
     let serving = anonymous()? - before;

@@ -7,6 +7,8 @@
 //! | 8 | position |
 //! | 8 | version |
 //! | 16 | id |
+//! | 8 | time |
+//! | 8 | what tells the records of one file from those of another |
 //! | 2 | length of the stream's name |
 //! | 2 | length of the type |
 //! | | stream, type, payload |
@@ -14,7 +16,7 @@
 use crate::Result;
 use crate::workload::{Event, Tally};
 
-pub const HEADER: usize = 44;
+pub const HEADER: usize = 60;
 
 /// Appends the record of an event to a buffer, and says how long it is.
 pub fn encode(buffer: &mut Vec<u8>, event: &Event<'_>, position: u64, version: u64) -> usize {
@@ -25,6 +27,8 @@ pub fn encode(buffer: &mut Vec<u8>, event: &Event<'_>, position: u64, version: u
     buffer.extend_from_slice(&position.to_le_bytes());
     buffer.extend_from_slice(&version.to_le_bytes());
     buffer.extend_from_slice(&event.id);
+    // The time and the file are the same for all here.
+    buffer.extend_from_slice(&[7; 16]);
     buffer.extend_from_slice(&(event.stream.len() as u16).to_le_bytes());
     buffer.extend_from_slice(&(event.event_type.len() as u16).to_le_bytes());
     buffer.extend_from_slice(event.stream.as_bytes());
@@ -69,8 +73,8 @@ pub fn decode(bytes: &[u8]) -> Result<Option<Decoded<'_>>> {
 #[inline]
 pub fn parts(record: &[u8]) -> Decoded<'_> {
     let short = |at: usize| usize::from(u16::from_le_bytes([record[at], record[at + 1]]));
-    let (stream, rest) = record[HEADER..].split_at(short(40));
-    let (event_type, payload) = rest.split_at(short(42));
+    let (stream, rest) = record[HEADER..].split_at(short(56));
+    let (event_type, payload) = rest.split_at(short(58));
     Decoded { stream, event_type, payload, length: record.len() }
 }
 
