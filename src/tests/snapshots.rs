@@ -199,7 +199,7 @@ fn whatever_is_wrong_with_a_snapshot_it_is_never_an_error() {
     append(&store, "Cart-1", 40).unwrap();
     assert_eq!(store.snapshot("Cart-1", "sum").unwrap().unwrap().data, b"3", "another event");
     store.close().unwrap();
-    shorter.put(NAME, b"");
+    shorter.put(DAMAGED, b"");
     for store in [open_read_only(&shorter, &small()).unwrap(), open(&shorter, &small()).unwrap()] {
         assert!(store.snapshot("Cart-1", "sum").unwrap().is_none());
     }
