@@ -37,14 +37,12 @@ pub(crate) struct Near {
 /// The places of an event's parts inside its entry. The decoder has checked that they lie inside,
 /// and that those of names hold UTF-8.
 ///
-/// Every event that is read carries them, so they are kept small, and what is seldom asked for
-/// (id, time) stays in the entry.
+/// Every event that is read carries them, so they are kept small.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
     /// Where the entry begins in its frame; the other places count from here.
     pub(crate) start: u32,
     pub(crate) id: Near,
-    pub(crate) created_at: Near,
     pub(crate) event_type: Near,
     pub(crate) content_type: Near,
     pub(crate) correlation: Near,
@@ -53,7 +51,10 @@ pub(crate) struct Parts {
     pub(crate) tags: Near,
     pub(crate) metadata: Span,
     pub(crate) data: Span,
+    /// The time that the caller gave, where `has_time` says so.
+    pub(crate) created_at: Timestamp,
     pub(crate) schema_version: u32,
+    pub(crate) has_time: bool,
     pub(crate) json: bool,
 }
 
@@ -143,9 +144,7 @@ impl Event {
 
     /// When it happened: the time that the caller gave, else the time of its commit.
     pub fn created_at(&self) -> Timestamp {
-        let given = self.near(self.parts.created_at).first_chunk();
-        given
-            .map_or(self.committed_at, |micros| Timestamp::from_micros(i64::from_le_bytes(*micros)))
+        if self.parts.has_time { self.parts.created_at } else { self.committed_at }
     }
 
     /// When it was committed, by the store's clock, which never goes backwards.

@@ -7,6 +7,7 @@ use super::codec::{Cursor, Put};
 use crate::event::{BINARY, JSON, Near, Parts, Span};
 use crate::names::EventId;
 use crate::new_event::NewEvent;
+use crate::position::Timestamp;
 
 /// Which optional fields an entry has, in the order in which they follow the fixed bytes.
 mod flag {
@@ -105,7 +106,8 @@ pub(crate) fn parts(entry: &[u8], start: u32) -> Result<Parts, Invalid> {
         parts.id = reader.near(16)?;
     }
     if has(flag::CREATED_AT) {
-        parts.created_at = reader.near(8)?;
+        let micros = reader.cursor.i64().ok_or_else(cut)?;
+        (parts.created_at, parts.has_time) = (Timestamp::from_micros(micros), true);
     }
     if has(flag::SCHEMA_VERSION) {
         parts.schema_version = reader.cursor.u32().ok_or_else(cut)?;
@@ -190,7 +192,6 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::position::Timestamp;
 
     fn full() -> NewEvent {
         NewEvent::new("OrderPlaced", "{}")
@@ -232,7 +233,7 @@ mod tests {
         assert_eq!(found.far(&frame, found.metadata), b"m");
         assert_eq!(found.far(&frame, found.data), b"{}");
         assert_eq!((found.schema_version, found.id.len), (7, 0));
-        assert_eq!(found.near(&frame, found.created_at), (-5_i64).to_le_bytes());
+        assert_eq!((found.created_at, found.has_time), (Timestamp::from_micros(-5), true));
     }
 
     #[test]

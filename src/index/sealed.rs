@@ -120,7 +120,7 @@ impl SealedIndex {
         Ok(None)
     }
 
-    /// The events of a stream that it is known to hold: where only one has the hash, it is that one.
+    /// The events of a stream that it is known to hold: a lone one with the hash is that one.
     pub(super) fn known_stream(
         &self,
         hash: u64,
