@@ -17,8 +17,8 @@ pub(crate) struct Prepared {
 /// event.
 ///
 /// A segment gets its name when its length and its header are durable, and keeps it: it is replaced
-/// by a rename, and never removed once a frame was in it. So whatever a crash leaves, a name without
-/// a whole header, or with a shorter file than the header says, is damage.
+/// by a rename, and never removed once a frame was in it. So whatever a crash leaves, a name
+/// without a whole header, or with a shorter file than the header says, is damage.
 ///
 /// On failure nothing stands in the way of a later attempt.
 pub(crate) fn prepare(

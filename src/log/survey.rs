@@ -302,8 +302,8 @@ pub(crate) fn look(
 
 impl Unused {
     /// Makes sure that the segment never held an event: it is as its preparation left it, or its
-    /// first write was torn. A frame that verifies behind the missing first one would prove that the
-    /// first group was durable once.
+    /// first write was torn. A frame that verifies behind the missing first one would prove that
+    /// the first group was durable once.
     pub(crate) fn check(&self) -> Result<()> {
         let wrong = |offset: u32, expected: String, found: String| {
             Err(Error::corrupt(self.file.path(), u64::from(offset), expected, found))

@@ -95,6 +95,7 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     }
     // Nothing is refused any more, so files may change.
     remove_temporary(dir, &found.listing)?;
+    remove_superseded(dir, &found.listing, last.as_ref())?;
     let head = HeadWriter::open(dir, header.id);
     let mut opening = Opening::new(dir, settings, found, true);
     let parts = match (last, examined) {
@@ -308,6 +309,21 @@ pub(crate) fn directory_rows(
 /// Whether nothing is in a directory, so that a store can be created there.
 pub(crate) fn is_vacant(dir: &Dir) -> Result<bool> {
     scaffold::is_vacant(dir)
+}
+
+/// Removes the index checkpoints that a crash has left beside the index files that replaced them.
+/// Nobody looks at them any more, so nobody would mend one that the crash has torn.
+fn remove_superseded(dir: &Dir, listing: &Listing, last: Option<&Last>) -> Result<()> {
+    let last = last.map_or(0, |last| last.header.ordinal);
+    for file in &listing.others {
+        if let LogFile::IndexCheckpoint { ordinal, generation } = *file
+            && ordinal < last
+            && listing.others.contains(&LogFile::SealedIndex { ordinal, generation })
+        {
+            dir.remove(&file.path())?;
+        }
+    }
+    Ok(())
 }
 
 fn remove_temporary(dir: &Dir, listing: &Listing) -> Result<()> {

@@ -239,8 +239,8 @@ impl<'a> Opening<'a> {
         self.begin_next(&log, index, &link_to_nothing(), 1, now)
     }
 
-    /// Begins a new segment, durably, in the place of one that holds no event: from then on what its
-    /// first frame says of the one before holds. Ends with an index checkpoint that names it.
+    /// Begins a new segment, durably, in the place of one that holds no event: from then on what
+    /// its first frame says of the one before holds. Ends with an index checkpoint that names it.
     fn begin_next(
         &mut self,
         log: &Arc<Log>,

@@ -382,8 +382,8 @@ fn a_cut_or_overwritten_file_of_a_killed_store_cuts_at_most_the_last_group() {
     assert!(sweep.report("cuts and tails, killed") > 0, "nothing cut the last group");
 }
 
-/// Stores that were killed when their newest segment had just got its first events, and nothing else
-/// says so: the first segment, one that opening began, one that was rolled to.
+/// Stores that were killed when their newest segment had just got its first events, and nothing
+/// else says so: the first segment, one that opening began, one that was rolled to.
 fn just_begun() -> Vec<(&'static str, MemoryDisk, Model)> {
     let begin = |what, disk: MemoryDisk, model, acts: &dyn Fn(&mut Maker) -> Vec<Act>| {
         let mut runner = Runner::new(&disk, &small(), Durability::Sync, model);

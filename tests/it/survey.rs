@@ -239,6 +239,25 @@ fn s21_a_segment_behind_a_seal_or_behind_what_the_directory_covers_is_missed() {
 }
 
 #[test]
+fn s22_an_index_checkpoint_that_an_index_file_has_replaced_is_removed() {
+    let place = Place::new();
+    closed(&place.path(), 200);
+    assert!(newest_used(&place.path()) > 1 && segment(&place.path(), 1).exists());
+    let index = place.path().join("log/0000000001.0.idx");
+    let checkpoint = index.with_extension("part");
+    assert!(index.exists() && !checkpoint.exists());
+    // As a power cut leaves it that tore the clean mark first, and then took back the removal.
+    let mut bytes = fs::read(&index).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(&checkpoint, bytes).unwrap();
+    assert!(!annals::maintain::verify(place.path()).run().unwrap().findings.is_empty());
+    opens_with(&place.path(), 200);
+    assert!(!checkpoint.exists());
+    let report = annals::maintain::verify(place.path()).run().unwrap();
+    assert!(report.findings.is_empty(), "{report:?}");
+}
+
+#[test]
 fn s20_only_our_own_leftovers_are_removed() {
     let place = Place::new();
     closed(&place.path(), 5);
