@@ -21,7 +21,7 @@ impl Projection for Counts {
     type Value = u64;
     type Codec = AsJson;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "counts"
     }
 
