@@ -55,6 +55,14 @@ impl Catalog {
         self.state.save(self.watermark.durable().0)
     }
 
+    /// A value of the state that is no view's and no snapshot.
+    pub(crate) fn value(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>> {
+        self.state.values.load()?;
+        // What a follower has of the log may be behind what it finds in the file.
+        self.refresh()?;
+        self.state.values.find(key)
+    }
+
     /// Whether the log has another event than a saved place says, or none.
     pub(crate) fn has_diverged(&self, saved: &SavedCursor) -> Result<bool> {
         let position = Position(saved.position);

@@ -292,7 +292,7 @@ fn a_view_is_the_fold_of_the_log_after_every_kill() {
     let (path, mut acks, mut last) = (dir.join("store"), 0, 0);
     for round in 0..rounds {
         eprintln!("round {round} of seed {seed}, in {}", dir.display());
-        let after = Duration::from_micros(1_000 + next(&mut random) % 200_000);
+        let after = Duration::from_micros(1_000 + next(&mut random) % 500_000);
         let told = kill_process("the_process_with_a_view_that_is_killed", &dir, round, after);
         acks += told.len();
         let least = told.last().map_or(last, |(_, position)| *position);

@@ -212,7 +212,7 @@ impl Cursors {
     }
 
     fn load(&self, name: &str) -> Result<Option<SavedCursor>> {
-        let value = self.catalog.state.values.get(&cursor_key(name))?;
+        let value = self.catalog.value(&cursor_key(name))?;
         value.map(|value| self.decode(&value)).transpose()
     }
 

@@ -140,13 +140,14 @@ impl Part {
         }
     }
 
-    /// The value of a key. Takes O(log keys) and one read.
-    pub(crate) fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>> {
+    /// The value of a key.
+    #[cfg(test)]
+    pub(super) fn get(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>> {
         self.load()?;
         self.find(key)
     }
 
-    /// The same where it was just loaded.
+    /// The value of a key, once the part is loaded. Takes O(log keys) and one read.
     pub(crate) fn find(&self, key: &[u8]) -> Result<Option<Arc<[u8]>>> {
         // Read without the lock: a commit that takes note of state writes must not wait for it.
         let found = self.seen.read().find(key);

@@ -185,7 +185,7 @@ fn a_view_is_the_fold_of_the_log_behind_a_crash_at_any_call() {
             history(&whole, &options, seed, 110).1.unwrap();
             let segments = whole.files().keys().filter(|name| name.contains(".seg")).count();
             assert!(segments > 2, "{segments} segments");
-            for call in (0..=whole.calls()).step_by(scaled(11, 1)) {
+            for call in (0..=whole.calls()).step_by(scaled(23, 1)) {
                 let _scene = Scene(move || format!("{name}, seed {seed}, no power from {call}"));
                 let disk = MemoryDisk::simulated(seed);
                 disk.crash_at(call);
@@ -207,7 +207,7 @@ fn a_fault_at_any_call_is_typed_and_leaves_a_fold() {
     let whole = MemoryDisk::simulated(3);
     history(&whole, &small(), 3, 80).1.unwrap();
     let mut failed = 0;
-    for call in (1..whole.calls()).step_by(scaled(7, 1)) {
+    for call in (1..whole.calls()).step_by(scaled(13, 1)) {
         let fault = match call % 3 {
             0 => Fault::Errno(5),
             1 => Fault::Error(std::io::ErrorKind::StorageFull),

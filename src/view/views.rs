@@ -87,7 +87,7 @@ impl Views {
         }
         // Taken before the look: whoever changes the list changes what is known behind that.
         let mut known = self.known.write();
-        let Some(value) = self.catalog.state.values.get(&listed_key(name))? else {
+        let Some(value) = self.catalog.value(&listed_key(name))? else {
             return Ok(None);
         };
         let resolved = Arc::new(self.resolved(self.decode(&value)?, false));

@@ -34,7 +34,7 @@ impl Projection for Sums {
     type Value = i64;
     type Codec = AsJson;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         self.name
     }
 
@@ -355,7 +355,7 @@ impl Projection for Timed {
     type Value = ();
     type Codec = AsJson;
 
-    fn name(&self) -> &str {
+    fn name(&self) -> &'static str {
         "timed"
     }
 
@@ -469,7 +469,7 @@ fn a_panic_of_a_projection_is_told_where_it_runs_by_itself() {
         type Value = ();
         type Codec = AsJson;
 
-        fn name(&self) -> &str {
+        fn name(&self) -> &'static str {
             "panics"
         }
 

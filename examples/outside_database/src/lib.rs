@@ -86,7 +86,8 @@ fn sound_place(transaction: &Transaction<'_>, store: &Store) -> Result<Position,
     if store.event(position)?.is_some_and(|event| event.id() == id) {
         return Ok(position);
     }
-    transaction.execute_batch("DELETE FROM total; DELETE FROM place WHERE projection = 'totals';")?;
+    transaction
+        .execute_batch("DELETE FROM total; DELETE FROM place WHERE projection = 'totals';")?;
     Ok(Position::START)
 }
 

@@ -172,7 +172,8 @@ impl SchemaCheck {
                 self.look_at(&event, checked)?;
             }
         }
-        let newest = self.store.read(of_type).after(last).backwards();
+        // Those behind the first ones that were looked at, so that none counts twice.
+        let newest = self.store.read(of_type.after(last)).backwards();
         let upto = checked.checked.saturating_add(most);
         for event in newest.into_iter().take_while(|_| self.sample.is_some()) {
             let event = event?;

@@ -111,7 +111,8 @@ fn text_of(bytes: &[u8]) -> String {
 }
 
 fn hex_of(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
+    let digit = |half: u8| char::from_digit(u32::from(half), 16).unwrap_or_default();
+    bytes.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 fn key_of(key: &[u8]) -> Value {
