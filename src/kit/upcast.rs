@@ -247,7 +247,7 @@ impl Upcasts {
     ///     fn apply(
     ///         &self,
     ///         event: &Projected<'_>,
-    ///         view: &mut ViewChanges<String, u64>,
+    ///         view: &mut ViewChanges<String, u64, AsJson>,
     ///     ) -> Result<(), ApplyError> {
     ///         let name = event.event_type().to_owned();
     ///         Ok(view.change(&name, |count| Some(count.unwrap_or(0) + 1))?)

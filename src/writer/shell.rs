@@ -299,7 +299,7 @@ impl<C: Commits> Writer<C> {
         }
     }
 
-    /// Makes the first that waits the leader, or nobody, now that so many callers were answered that
+    /// Makes the first that waits the leader, or nobody. So many callers were just answered that
     /// may come back.
     fn hand_on(&self, answered: usize) {
         let mut queue = self.queue.lock();
