@@ -103,8 +103,7 @@ fn trade(
 ) -> Result<(clerks::Desk, u64), Failure> {
     let store = Store::open(path)?;
     let old = clerks::last_year(&store)?;
-    output
-        .say(format_args!("{} orders of last year, in the schema that events had then\n", old))?;
+    output.say(format_args!("{old} orders of last year, in the schema that events had then\n"))?;
     let shop = Shop::open(&store)?;
     let desk = clerks::day(&shop)?;
     desk.report(&shop, output, checks)?;
