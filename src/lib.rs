@@ -139,3 +139,7 @@ mod tests;
 #[cfg(doctest)]
 #[doc = include_str!("../README.md")]
 struct ReadmeExamples;
+
+#[cfg(all(doctest, feature = "derive", feature = "json"))]
+#[doc = include_str!("../docs/patterns.md")]
+struct PatternExamples;

@@ -729,6 +729,9 @@ fn the_demo_checks_itself() {
     assert_eq!(report["ok"], true);
     assert_eq!(report["kills"], 3);
     assert!(report["events"].as_u64() > Some(2_000));
+    assert!(report["acknowledged_before_kills"].as_u64() >= Some(900));
+    assert_eq!(report["cancelled"], 40, "of 80 orders for 40 units");
+    assert_eq!(report["checks"].as_array().map(Vec::len), Some(15));
     assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 0, "it cleans up");
 }
 

@@ -7,6 +7,7 @@
 
 mod layers;
 mod lexer;
+mod patterns;
 mod source;
 mod variants;
 

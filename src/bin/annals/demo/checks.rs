@@ -3,11 +3,14 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
+use annals::kit::SchemaCheck;
 use annals::{Position, Result, Store, Version};
 use serde_json::{Value, json};
 
-use super::projection::Projection;
-use super::shop::{ORDER_ITEMS, ORDERS, Order, stream};
+use super::goods::{PaymentEvent, StockEvent};
+use super::orders::OrderEvent;
+use super::shop::Shop;
+use super::views::Models;
 use crate::failure::Failure;
 use crate::output::{Output, grouped};
 
@@ -19,10 +22,8 @@ impl Checks {
         self.0.push((what.into(), holds));
     }
 
-    /// Reads everything, forwards and backwards. Returns a projection of it, and how many events
-    /// there are.
-    pub(super) fn dense(&mut self, store: &Store) -> Result<(Projection, u64)> {
-        let mut projection = Projection::default();
+    /// Reads everything, forwards and backwards.
+    pub(super) fn dense(&mut self, store: &Store) -> Result<()> {
         let mut versions = HashMap::<String, Version>::new();
         let (mut last, mut dense_positions, mut dense_versions) = (Position::START, true, true);
         for event in store.read_all() {
@@ -32,7 +33,6 @@ impl Checks {
             let version = versions.entry(event.stream().into()).or_default();
             dense_versions &= event.version().0 == version.0 + 1;
             *version = event.version();
-            projection.apply(&event)?;
         }
         dense_positions &= last == store.head();
         for event in store.read_all().backwards() {
@@ -52,16 +52,46 @@ impl Checks {
             format!("versions are dense in each of {} streams", grouped(versions.len() as u64)),
             dense_versions,
         );
-        Ok((projection, head))
+        Ok(())
     }
 
-    pub(super) fn every_order_is_shipped(&mut self, store: &Store) -> Result<()> {
-        let mut all = true;
-        for order in 1..=ORDERS {
-            let order = Order::load(store, &stream(order))?;
-            all &= order.is_shipped() && order.items == ORDER_ITEMS;
-        }
-        self.add("every order has all its items and is shipped", all);
+    /// Both views, and what they say.
+    pub(super) fn views(&mut self, when: &str, shop: &Shop) -> Result<(), Failure> {
+        let models = Models::of_views(&shop.store)?;
+        self.add(
+            format!("{when}, both views equal a fold of the log"),
+            models == Models::of_log(shop)?,
+        );
+        let ended = models.orders_at("shipped") + models.orders_at("cancelled");
+        self.add(
+            format!("{when}, each of {} orders is shipped or cancelled", grouped(ended)),
+            ended == models.orders.len() as u64,
+        );
+        Ok(())
+    }
+
+    /// Every record and derived file, and every type and version that was ever stored.
+    pub(super) fn store(&mut self, shop: &Shop) -> Result<(), Failure> {
+        let verified = shop.store.verify().run()?;
+        self.add(
+            format!(
+                "verify finds nothing wrong: {} events, {} index files",
+                grouped(verified.events),
+                verified.index_files
+            ),
+            verified.is_clean() && verified.events == shop.store.head().0,
+        );
+        let schemas = SchemaCheck::new(&shop.store)
+            .types::<OrderEvent>()
+            .types::<StockEvent>()
+            .types::<PaymentEvent>()
+            .upcasts(shop.upcasts.clone())
+            .all()
+            .run()?;
+        self.add(
+            format!("all {} types and versions ever stored can be read", schemas.schemas.len()),
+            schemas.is_clean() && schemas.schemas.len() == 8,
+        );
         Ok(())
     }
 

@@ -1,32 +1,31 @@
-//! The crash: this program runs itself as a writer, kills it in mid-load, and looks at what is
-//! left.
+//! The crash: this program runs itself as a shop, kills it in mid-load, and looks at what is left.
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use annals::{ExpectedVersion, NewEvent, Position, Result, Store, Version};
-use serde_json::json;
+use annals::{EventId, Position, Store, Version};
 
-use super::shop::number;
+use super::clerks::work;
+use super::shop::{Book, Done, Shop, reaction_failure};
+use super::views::{Models, Projecting, catch_up};
 use crate::failure::Failure;
 use crate::output::{Output, grouped};
 
-/// Threads of the writer.
-const WRITERS: u64 = 4;
-/// Streams of each thread.
-const STREAMS: u64 = 8;
-/// Acknowledgements that a writer lives for.
+/// Acknowledgements that a shop lives for.
 const LIFE: usize = 300;
+/// The first order that it sees to. Each life begins with it again.
+const FIRST: u64 = 1_000;
 
-/// An append that the killed writer said was durable.
+/// A command that the killed shop said was done.
 pub(super) struct Acknowledged {
     position: Position,
     stream: String,
     version: Version,
+    id: EventId,
 }
 
 /// What one kill gave.
@@ -37,9 +36,9 @@ pub(super) struct Crash {
     unacknowledged: u64,
 }
 
-/// Starts a writer, kills it in mid-load, reopens what it left.
+/// Starts a shop, kills it in mid-load, reopens what it left.
 pub(super) fn round(path: &Path, acknowledged: &mut Vec<Acknowledged>) -> Result<Crash, Failure> {
-    let failed = |error: io::Error| Failure::Demo(format!("the writer: {error}"));
+    let failed = |error: io::Error| Failure::Demo(format!("the shop: {error}"));
     let before = acknowledged.len();
     let mut child = Command::new(std::env::current_exe().map_err(failed)?)
         .arg("demo-writer")
@@ -50,7 +49,7 @@ pub(super) fn round(path: &Path, acknowledged: &mut Vec<Acknowledged>) -> Result
         .spawn()
         .map_err(failed)?;
     let Some(stdout) = child.stdout.take() else {
-        return Err(Failure::Demo("the writer has no output".into()));
+        return Err(Failure::Demo("the shop has no output".into()));
     };
     let mut lines = BufReader::new(stdout);
     let mut line = String::new();
@@ -58,7 +57,7 @@ pub(super) fn round(path: &Path, acknowledged: &mut Vec<Acknowledged>) -> Result
     // After the kill, what it had said by then is still in the pipe; a line cut short is none.
     while lines.read_line(&mut line).map_err(failed)? > 0 && line.ends_with('\n') {
         let parsed = parse(&line)
-            .ok_or_else(|| Failure::Demo(format!("the writer says {:?}", line.trim_end())))?;
+            .ok_or_else(|| Failure::Demo(format!("the shop says {:?}", line.trim_end())))?;
         acknowledged.push(parsed);
         line.clear();
         if !killed && acknowledged.len() - before >= LIFE {
@@ -68,7 +67,7 @@ pub(super) fn round(path: &Path, acknowledged: &mut Vec<Acknowledged>) -> Result
     }
     let status = child.wait().map_err(failed)?;
     if !killed {
-        return Err(Failure::Demo(format!("the writer ended by itself: {status}")));
+        return Err(Failure::Demo(format!("the shop ended by itself: {status}")));
     }
     let start = Instant::now();
     let store = Store::open(path)?;
@@ -87,7 +86,7 @@ pub(super) fn round(path: &Path, acknowledged: &mut Vec<Acknowledged>) -> Result
 impl Crash {
     pub(super) fn report(&self, round: u32, output: &mut Output) -> Result<(), Failure> {
         output.say(format_args!(
-            "  {round}: {} appends acknowledged; reopened in {:.1} ms: {} events behind \
+            "  {round}: {} commands acknowledged; reopened in {:.1} ms: {} events behind \
                  them were whole, {} bytes of a torn end were cut",
             grouped(self.acknowledged as u64),
             self.reopened.as_secs_f64() * 1_000.0,
@@ -97,42 +96,68 @@ impl Crash {
     }
 }
 
-/// How many of the acknowledged appends are not there as they were made.
-pub(super) fn missing(store: &Store, acknowledged: &[Acknowledged]) -> Result<u64> {
+/// How many of the acknowledged events are not there as they were appended.
+pub(super) fn missing(store: &Store, acknowledged: &[Acknowledged]) -> Result<u64, Failure> {
     let mut missing = 0;
     for one in acknowledged {
-        let there = match store.event(one.position)? {
-            Some(event) => {
-                event.stream() == one.stream
-                    && event.version() == one.version
-                    && number(&event, "scan")? == one.version.0
-            }
-            None => false,
-        };
-        missing += u64::from(!there);
+        let is_there = store.event(one.position)?.is_some_and(|event| {
+            event.stream() == one.stream && event.version() == one.version && event.id() == one.id
+        });
+        missing += u64::from(!is_there);
     }
     Ok(missing)
 }
 
-/// The other end: appends from several threads, each event synced, and says so, until killed.
+/// What had to be done after the kills.
+pub(super) struct Recovered {
+    /// How many events the views were behind, together.
+    pub(super) behind: u64,
+    /// Orders that were half done.
+    pub(super) half_done: u64,
+}
+
+/// Sees the orders through that the killed shops left half done.
+pub(super) fn recover(shop: &Shop) -> Result<Recovered, Failure> {
+    let behind = catch_up(shop)?;
+    let mut book = Book::new(|_| {});
+    let mut half_done = 0;
+    for (stream, summary) in Models::of_views(&shop.store)?.orders {
+        if summary.stage != "placed" {
+            continue;
+        }
+        let number = stream.rsplit('-').next().and_then(|number| number.parse().ok());
+        let order = number.ok_or_else(|| Failure::Demo(format!("a stream {stream:?}")))?;
+        shop.serve(order, &mut book)?;
+        half_done += 1;
+    }
+    let mut settling = shop.settling()?;
+    settling.catch_up(|cause| shop.settle(cause, &mut book)).map_err(reaction_failure)?;
+    catch_up(shop)?;
+    Ok(Recovered { behind, half_done })
+}
+
+/// The other end: clerks work, views follow, and each command that appended something is told of,
+/// until killed.
 pub(crate) fn write_until_killed(path: &Path, output: &mut Output) -> Result<(), Failure> {
     let store = Store::open(path)?;
+    let shop = Shop::open(&store)?;
+    let _projecting = Projecting::start(&shop)?;
     let (sender, receiver) = channel();
     thread::scope(|scope| {
-        for writer in 0..WRITERS {
-            let (store, sender) = (&store, sender.clone());
-            scope.spawn(move || {
-                if let Err(error) = write(store, writer, &sender) {
-                    // Where nobody listens any more, there is nobody to tell.
-                    let _ = sender.send(Err(error));
-                }
-            });
-        }
-        drop(sender);
-        for line in receiver {
+        let shop = &shop;
+        scope.spawn(move || {
+            // Where nobody listens any more, there is nobody to tell.
+            let tell = |done: Done| drop(sender.send(Ok(done)));
+            if let Err(error) = work(shop, FIRST..u64::MAX, &tell) {
+                let _ = sender.send(Err(error));
+            }
+        });
+        for done in receiver {
+            let Done { stream, version, position } = done?;
+            let event = store.event(position)?;
+            let id = event.ok_or_else(|| Failure::Demo("an event is missing".into()))?.id();
             let results = output.results();
-            results
-                .write_all(line?.as_bytes())
+            writeln!(results, "{position} {version} {id} {stream}")
                 .and_then(|()| results.flush())
                 .map_err(Failure::Write)?;
         }
@@ -140,26 +165,12 @@ pub(crate) fn write_until_killed(path: &Path, output: &mut Output) -> Result<(),
     })
 }
 
-fn write(store: &Store, writer: u64, said: &Sender<Result<String>>) -> Result<()> {
-    let streams: Vec<_> = (0..STREAMS).map(|n| format!("Parcel-{writer}-{n}")).collect();
-    loop {
-        for stream in &streams {
-            let version = store.stream(stream)?.map_or(Version::NONE, |info| info.version);
-            let event = NewEvent::json("ParcelScanned", &json!({ "scan": version.0 + 1 }))?;
-            let appended = store.append(stream, ExpectedVersion::Exact(version), [event])?;
-            let line = format!("{} {} {stream}\n", appended.position, appended.version);
-            if said.send(Ok(line)).is_err() {
-                return Ok(());
-            }
-        }
-    }
-}
-
 fn parse(line: &str) -> Option<Acknowledged> {
     let mut words = line.split_ascii_whitespace();
     Some(Acknowledged {
         position: Position(words.next()?.parse().ok()?),
         version: Version(words.next()?.parse().ok()?),
+        id: words.next()?.parse().ok()?,
         stream: words.next()?.into(),
     })
 }
