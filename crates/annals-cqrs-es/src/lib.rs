@@ -2,7 +2,7 @@
 //! that is a directory, with no server.
 //!
 //! - [`AnnalsRepository`] is the framework's `PersistedEventRepository`.
-//! - [`AnnalsEventStore`] is its `EventStore`, for whoever wants snapshots (see the README for why).
+//! - [`AnnalsEventStore`] is its `EventStore`, for whoever wants snapshots (the README says why).
 //! - [`AnnalsViews`] is its `ViewRepository`.
 //!
 //! ```

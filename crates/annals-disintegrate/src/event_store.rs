@@ -23,8 +23,8 @@ const STREAM: &str = "disintegrate";
 
 /// The framework's `EventStore` in a store of annals. Clones are the same.
 ///
-/// The framework knows no streams: all events go to one stream of annals, and are found by types and
-/// tags. What is in other streams of the store is not seen.
+/// The framework knows no streams: all events go to one stream of annals, and are found by types
+/// and tags. What is in other streams of the store is not seen.
 #[derive(Debug)]
 pub struct AnnalsEventStore<E, S> {
     store: Store,
