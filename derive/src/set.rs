@@ -152,12 +152,13 @@ fn of_value(
     codec: Codec,
 ) -> Result<Arms> {
     let ident = &variant.ident;
-    let tags = match tag_of(field)? {
-        Some(key) => quote!(::std::vec![::std::format!("{}:{}", #key, value)]),
-        None => quote!({
+    let tags = if let Some(key) = tag_of(field)? {
+        quote!(::std::vec![::std::format!("{}:{}", #key, value)])
+    } else {
+        quote!({
             let _ = value;
             ::std::vec::Vec::new()
-        }),
+        })
     };
     let bytes = codec.encode(&quote!(value));
     let value = codec.decode(&quote!(payload));
