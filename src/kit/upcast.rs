@@ -114,8 +114,8 @@ impl Upcasts {
     ///
     /// # Errors
     ///
-    /// [`Error::InvalidOptions`] where the text is not of this shape, which says where;
-    /// [`SchemaError::Chain`](crate::SchemaError::Chain) where the steps do not go together.
+    /// [`Error::InvalidOptions`](crate::Error::InvalidOptions) where the text is not of this shape,
+    /// which says where; [`SchemaError::Chain`](crate::SchemaError::Chain) where the steps do not go together.
     #[cfg(feature = "json")]
     pub fn from_json(text: &str) -> Result<Self> {
         rules::read(text)?.build()
@@ -307,8 +307,8 @@ impl UpcastsBuilder {
     ///
     /// # Errors
     ///
-    /// [`SchemaError::Chain`]: two steps that begin at the same type and version; a circle; a
-    /// version without a step between others that have one; a step that leads to another version of
+    /// [`SchemaError::Chain`](crate::SchemaError::Chain): two steps that begin at the same type and
+    /// version; a circle; a version without a step between others that have one; a step that leads to another version of
     /// its type than the next; where [current](Self::current) types were named, a chain that ends
     /// elsewhere, or a step that begins at one of them.
     ///
