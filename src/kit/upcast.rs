@@ -115,7 +115,8 @@ impl Upcasts {
     /// # Errors
     ///
     /// [`Error::InvalidOptions`](crate::Error::InvalidOptions) where the text is not of this shape,
-    /// which says where; [`SchemaError::Chain`](crate::SchemaError::Chain) where the steps do not go together.
+    /// which says where; [`SchemaError::Chain`](crate::SchemaError::Chain) where the steps do not
+    /// go together.
     #[cfg(feature = "json")]
     pub fn from_json(text: &str) -> Result<Self> {
         rules::read(text)?.build()
@@ -308,9 +309,9 @@ impl UpcastsBuilder {
     /// # Errors
     ///
     /// [`SchemaError::Chain`](crate::SchemaError::Chain): two steps that begin at the same type and
-    /// version; a circle; a version without a step between others that have one; a step that leads to another version of
-    /// its type than the next; where [current](Self::current) types were named, a chain that ends
-    /// elsewhere, or a step that begins at one of them.
+    /// version; a circle; a version without a step between others that have one; a step that leads
+    /// to another version of its type than the next; where [current](Self::current) types were
+    /// named, a chain that ends elsewhere, or a step that begins at one of them.
     ///
     /// ```
     /// use annals::kit::Upcasts;
