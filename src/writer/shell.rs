@@ -16,6 +16,9 @@ use crate::sync::{Arc, AtomicBool, Condvar, GATHER, Mutex, MutexGuard, Ordering}
 /// A group takes at most so many requests and bytes.
 const GROUP_REQUESTS: usize = 1024;
 const GROUP_BYTES: usize = 1 << 20;
+/// A leader waits for callers only where a commit takes so many times as long: the wait has
+/// hand-offs of its own, which a fast disk does not make up for.
+const WORTH: u32 = 4;
 /// A leader for whom nobody came back so often in a row waits in one of so many groups, to see
 /// whether they do now: in one of 2 to this power.
 const MOST_MISSED: u32 = 6;
@@ -236,7 +239,10 @@ impl<C: Commits> Writer<C> {
         self.await_returning();
         let mut core = self.core.lock();
         let (mut requests, seats) = self.gather(request);
+        // A lone caller needs no clock.
+        let began = (!seats.is_empty()).then(Instant::now);
         let mut answers = commit(&mut *core, &requests);
+        let took_long = began.is_some_and(|began| began.elapsed() >= GATHER * WORTH);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
         requests.clear();
@@ -246,7 +252,7 @@ impl<C: Commits> Writer<C> {
         for (seat, answer) in seats.iter().zip(answers) {
             seat.give(Turn::Done(answer));
         }
-        self.hand_on(answered);
+        self.hand_on(if took_long { answered } else { 0 });
         mine.unwrap_or_else(C::unanswered)
     }
 
@@ -300,7 +306,7 @@ impl<C: Commits> Writer<C> {
     }
 
     /// Makes the first that waits the leader, or nobody. So many callers were just answered that
-    /// may come back.
+    /// may come back and are worth a wait.
     fn hand_on(&self, answered: usize) {
         let mut queue = self.queue.lock();
         let expected = (answered + queue.waiting.len()).min(GROUP_REQUESTS);
