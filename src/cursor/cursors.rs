@@ -1,7 +1,8 @@
 //! Changing and looking at cursors.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 
+use super::busy::{Busy, Held};
 use super::moved::Moved;
 use crate::catalog::Catalog;
 use crate::error::{CursorError, Error, Result};
@@ -10,7 +11,7 @@ use crate::names::{EventId, check_cursor_name, shown};
 use crate::position::{Position, Timestamp};
 use crate::state::{Change, Scan};
 use crate::storage::Dir;
-use crate::sync::{Arc, Condvar, Mutex};
+use crate::sync::{Arc, Mutex};
 use crate::writer::{Writer, reentry};
 
 /// A cursor as it was saved.
@@ -39,24 +40,11 @@ pub(crate) struct Cursors {
     pub(super) catalog: Arc<Catalog>,
     /// Missing in a store that is open for reading only.
     pub(super) writer: Option<Arc<Writer>>,
-    pub(super) names: Mutex<Names>,
-    pub(super) freed: Condvar,
-    pub(super) moved: Moved,
-}
-
-#[derive(Debug, Default)]
-pub(super) struct Names {
     /// Cursors that are being changed.
-    pub(super) busy: HashSet<String>,
+    busy: Busy,
     /// Cursors that have an owner.
-    pub(super) owned: HashSet<String>,
-}
-
-/// The right to change some cursors, while it lives.
-#[derive(Debug)]
-pub(crate) struct Held<'a> {
-    cursors: &'a Cursors,
-    names: Vec<String>,
+    pub(super) owned: Mutex<HashSet<String>>,
+    pub(super) moved: Moved,
 }
 
 /// Who changes a cursor.
@@ -72,8 +60,8 @@ impl Cursors {
             dir: dir.clone(),
             catalog: Arc::clone(catalog),
             writer: writer.cloned(),
-            names: Mutex::default(),
-            freed: Condvar::new(),
+            busy: Busy::default(),
+            owned: Mutex::default(),
             moved: Moved::default(),
         }
     }
@@ -188,27 +176,15 @@ impl Cursors {
         by: By,
     ) -> Result<Held<'_>> {
         self.writer()?;
-        let mut wanted: Vec<String> = Vec::new();
-        for name in names {
-            check_cursor_name(name)?;
-            wanted.push(name.into());
-        }
-        wanted.sort_unstable();
-        wanted.dedup();
+        let names: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
+        names.iter().try_for_each(|name| check_cursor_name(name))?;
         self.moved.check_open()?;
-        let mut names = self.names.lock();
-        loop {
-            let owned = |name: &&String| by == By::Anyone && names.owned.contains(*name);
-            if let Some(name) = wanted.iter().find(owned) {
-                return Err(Error::Cursor(CursorError::InUse { name: name.clone() }));
+        self.busy.hold(names, |name| {
+            if by == By::Anyone && self.owned.lock().contains(name) {
+                return Err(Error::Cursor(CursorError::InUse { name: name.into() }));
             }
-            // All or none, so that two that want the same never wait for each other.
-            if !wanted.iter().any(|name| names.busy.contains(name)) {
-                names.busy.extend(wanted.iter().cloned());
-                return Ok(Held { cursors: self, names: wanted });
-            }
-            self.freed.wait(&mut names);
-        }
+            Ok(())
+        })
     }
 
     fn load(&self, name: &str) -> Result<Option<SavedCursor>> {
@@ -263,17 +239,6 @@ impl Cursors {
         }
         let saved = self.catalog.place_at(position, self.dir.now())?;
         Ok(change(name, &saved))
-    }
-}
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        let mut names = self.cursors.names.lock();
-        for name in &self.names {
-            names.busy.remove(name);
-        }
-        drop(names);
-        self.cursors.freed.notify_all();
     }
 }
 

@@ -4,12 +4,14 @@
 //! another history (a restored backup) is recognised. Changes of one name are made one after the
 //! other; changes of several names share writes and syncs.
 
+mod busy;
 mod cursors;
 mod found;
 mod moved;
 mod owned;
 mod wait;
 
+pub(crate) use busy::{Busy, Held};
 pub use cursors::CursorInfo;
 pub(crate) use cursors::Cursors;
 pub use found::CursorsFound;

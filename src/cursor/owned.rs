@@ -35,7 +35,7 @@ impl OwnedCursor {
         check_cursor_name(name)?;
         cursors.writer()?;
         cursors.moved.check_open()?;
-        if !cursors.names.lock().owned.insert(name.into()) {
+        if !cursors.owned.lock().insert(name.into()) {
             return Err(Error::Cursor(CursorError::InUse { name: name.into() }));
         }
         // From here on dropping it lets go.
@@ -74,7 +74,7 @@ impl OwnedCursor {
 
 impl Drop for OwnedCursor {
     fn drop(&mut self) {
-        self.cursors.names.lock().owned.remove(&self.name);
+        self.cursors.owned.lock().remove(&self.name);
     }
 }
 

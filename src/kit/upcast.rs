@@ -28,6 +28,9 @@ pub use events::LiftedEvents;
 pub use lifted::Lifted;
 pub use subscription::{LiftedSubscribe, LiftedSubscription};
 
+/// What a projection sees in place of an event: see [`super::ProjectorBuilder::lift`].
+type Payloads = Option<Vec<LiftedPayload>>;
+
 /// Chains of steps that bring stored events to what they would be today, each from one version of a
 /// type to the next: by changing fields, under another name, as several events, or as none.
 ///
@@ -271,10 +274,10 @@ impl Upcasts {
     /// # Ok::<(), Box<dyn std::error::Error>>(())
     /// ```
     pub fn for_projection(
-        self,
-    ) -> impl Fn(&Projected<'_>) -> Result<Option<Vec<LiftedPayload>>, ApplyError> + Send + Sync
-    {
-        move |event| self.chains.lift_projected(event)
+        &self,
+    ) -> impl Fn(&Projected<'_>) -> Result<Payloads, ApplyError> + Send + Sync + use<> {
+        let upcasts = self.clone();
+        move |event| upcasts.chains.lift_projected(event)
     }
 
     /// The types that were said to be [current](UpcastsBuilder::current), with their versions, in

@@ -6,7 +6,6 @@
 //! view says from where, and is refused if it has moved. The list of views is in the file of the
 //! cursors, so that one view takes the place of another in one write.
 
-mod busy;
 mod info;
 mod scan;
 mod stored;

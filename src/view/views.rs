@@ -1,13 +1,12 @@
 //! The views of a store: their list, and changing them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::busy::{Busy, HeldViews};
 use super::info::ViewInfo;
 use super::update::ViewUpdate;
 use crate::catalog::Catalog;
-use crate::cursor::Moved;
+use crate::cursor::{Busy, Held, Moved};
 use crate::error::{Error, Result, ViewError};
 use crate::format::cursor::SavedCursor;
 use crate::format::files::{STATE, StateFile};
@@ -321,7 +320,7 @@ impl Views {
         &self,
         updates: &[ViewUpdate],
         was_made: impl FnOnce() -> bool,
-    ) -> Result<(HeldViews<'_>, Vec<Change>)> {
+    ) -> Result<(Held<'_>, Vec<Change>)> {
         let held = self.hold(updates.iter().map(|update| update.name.as_str()))?;
         if held.len() < updates.len() {
             let why = "a batch changes a view twice".into();
@@ -339,10 +338,12 @@ impl Views {
     }
 
     /// The right to change views; waits for whoever changes them.
-    fn hold<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<HeldViews<'_>> {
+    fn hold<'n>(&self, names: impl IntoIterator<Item = &'n str>) -> Result<Held<'_>> {
         self.writer()?;
         self.moved.check_open()?;
-        self.busy.hold(names)
+        let names: BTreeSet<String> = names.into_iter().map(str::to_owned).collect();
+        names.iter().try_for_each(|name| check_view_name(name))?;
+        self.busy.hold(names, |_| Ok(()))
     }
 
     /// `true` once the view is complete up to a position, `false` when the time is up.

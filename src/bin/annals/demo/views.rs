@@ -118,7 +118,7 @@ pub(super) struct Projecting(SpawnedProjector, SpawnedProjector);
 impl Projecting {
     pub(super) fn start(shop: &Shop) -> Result<Self, Failure> {
         let orders = Projector::builder(&shop.store, OrderSummaries)
-            .lift(shop.upcasts.clone().for_projection())
+            .lift(shop.upcasts.for_projection())
             .start()
             .map_err(failure)?;
         let sales = Projector::builder(&shop.store, ProductSales).start().map_err(failure)?;
@@ -134,7 +134,7 @@ impl Projecting {
 /// Brings both views up to date. Says how many events they were behind, together.
 pub(super) fn catch_up(shop: &Shop) -> Result<u64, Failure> {
     let mut orders = Projector::builder(&shop.store, OrderSummaries)
-        .lift(shop.upcasts.clone().for_projection())
+        .lift(shop.upcasts.for_projection())
         .start()
         .map_err(failure)?;
     let mut sales = Projector::builder(&shop.store, ProductSales).start().map_err(failure)?;
@@ -148,7 +148,7 @@ pub(super) fn catch_up(shop: &Shop) -> Result<u64, Failure> {
 /// Builds the summaries anew beside those that are there, and lets them take over.
 pub(super) fn rebuild(shop: &Shop) -> Result<Position, Failure> {
     let rebuilt = Projector::builder(&shop.store, OrderSummaries)
-        .lift(shop.upcasts.clone().for_projection())
+        .lift(shop.upcasts.for_projection())
         .rebuild(|_| {})
         .map_err(failure)?;
     Ok(rebuilt.view().position()?)
