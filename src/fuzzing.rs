@@ -66,14 +66,14 @@ fn look_at_frame(bytes: &[u8]) {
             assert!(bytes.get(name.range()).is_some());
         }
         if let Some(found) = bytes.get(place.entry.range()) {
-            let _ = entry::parts(found, place.entry.start);
+            let _ = entry::parts(found);
         }
     }
 }
 
 /// Any bytes as an event's entry.
 pub fn entry(bytes: &[u8]) {
-    let _ = entry::parts(bytes, 0);
+    let _ = entry::parts(bytes);
 }
 
 /// Any bytes as the file `STORE`, and any changes to one.

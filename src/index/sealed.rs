@@ -271,16 +271,28 @@ impl SealedIndex {
     }
 
     /// The index of the first term whose hash is not below a hash. Hashes are spread evenly, so a
-    /// guess lands near it.
+    /// guess lands near it (interpolation search), and few lines of memory are touched.
     fn first_term(&self, hash: u64) -> Result<usize> {
         let count = self.footer.terms as usize;
         let below = |index: usize| -> Result<bool> {
             let term = self.terms(index..index + 1)?;
             Ok(term_hash(&term, 0).is_some_and(|found| found < hash))
         };
-        let guess = (u128::from(hash) * count as u128) >> 64;
-        let guess = usize::try_from(guess).unwrap_or(0);
-        let mut step = 8;
+        let share = |of: u64| {
+            let terms = (u128::from(of) * count as u128) >> 64;
+            usize::try_from(terms).unwrap_or(0)
+        };
+        let mut guess = share(hash);
+        // What stands there says how far off that is: twice, then it is a matter of a few terms.
+        for _ in 0..2 {
+            if guess < count {
+                let found = term_hash(&self.terms(guess..guess + 1)?, 0).unwrap_or(hash);
+                let off = share(found.abs_diff(hash));
+                let forwards = guess.saturating_add(off).min(count);
+                guess = if found < hash { forwards } else { guess.saturating_sub(off) };
+            }
+        }
+        let mut step = 4;
         let (mut low, mut high);
         if guess < count && below(guess)? {
             low = guess + 1;

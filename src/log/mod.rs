@@ -67,6 +67,18 @@ impl Log {
             })
     }
 
+    /// Fetches the frames at some places into the processor's cache, all of them together.
+    pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
+        let segments = self.segments();
+        let first = segments.first().map_or(1, |segment| segment.ordinal());
+        let touched = places.fold(0, |all, place| {
+            let index = place.segment.wrapping_sub(first) as usize;
+            all ^ segments.get(index).map_or(0, |segment| segment.touch(place.frame))
+        });
+        // What is read is not used, and must not be left out for that.
+        std::hint::black_box(touched);
+    }
+
     /// The base position of the segment behind one; the highest number behind the last.
     pub(crate) fn base_behind(&self, ordinal: u32) -> u64 {
         self.segment(ordinal + 1).map_or(u64::MAX, |next| next.base())
