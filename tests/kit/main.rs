@@ -7,6 +7,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod past;
 mod reactions;
 mod repository;
 mod scenarios;
