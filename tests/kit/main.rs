@@ -8,6 +8,7 @@
 )]
 
 mod past;
+mod projected;
 mod reactions;
 mod repository;
 mod scenarios;
