@@ -4,9 +4,12 @@ mod build;
 mod chains;
 mod events;
 mod lifted;
+mod parts;
 mod projected;
 #[cfg(feature = "json")]
 mod rules;
+#[cfg(feature = "async")]
+mod stream;
 mod subscription;
 
 use std::fmt;
@@ -26,6 +29,8 @@ use chains::Chains;
 pub use chains::StepResult;
 pub use events::LiftedEvents;
 pub use lifted::Lifted;
+#[cfg(feature = "async")]
+pub use stream::LiftedStream;
 pub use subscription::{LiftedSubscribe, LiftedSubscription};
 
 /// What a projection sees in place of an event: see [`super::ProjectorBuilder::lift`].

@@ -12,6 +12,8 @@ mod projected;
 mod reactions;
 mod repository;
 mod scenarios;
+#[cfg(feature = "async")]
+mod streams;
 #[cfg(feature = "testkit")]
 mod timers;
 mod typed;
