@@ -287,7 +287,7 @@ mod tests {
         put_group(&mut file, &behind, GroupKind::Mark, [].into_iter());
         file.resize(65_536, 0);
         let mut mended = file.clone();
-        let group_at = STATE_HEADER_BYTES as usize;
+        let group_at = header.encode().len();
         // Every checksum: of the header, both heads and the value.
         for at in [OFF_CRC, group_at, group_at + 48, group_at + 32] {
             mended[at] ^= 0xff;

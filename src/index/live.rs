@@ -142,7 +142,7 @@ impl Schemas {
     }
 }
 
-/// The finalizer of SplitMix64, so that versions in any steps are spread over the table.
+/// The finalizer of `SplitMix64`, so that versions in any steps are spread over the table.
 const fn hash_of_pair(type_id: u32, version: u32) -> u64 {
     let mut hash = (type_id as u64) << 32 | version as u64;
     hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -101,8 +101,8 @@ impl Upcasts {
     /// new), `remove` (a list), `set` (name to value), `default` (the same, where the field is
     /// absent). A field that is kept, renamed or removed may be absent. A step with `split`, a list
     /// of parts, makes several events of one, in this order: each part has `to` and such changes of
-    /// its own, and begins with all fields. Beside the steps `current` may say the version that each
-    /// type has today, which is then [checked](UpcastsBuilder::current).
+    /// its own, and begins with all fields. Beside the steps `current` may say the version that
+    /// each type has today, which is then [checked](UpcastsBuilder::current).
     ///
     /// ```
     /// use annals::kit::{Payload, Upcasts, codec};

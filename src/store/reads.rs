@@ -135,8 +135,8 @@ impl Store {
     }
 
     /// The event types with the schema versions that the store has ever held, in order of both:
-    /// what has to be readable for ever. Costs a look at each segment's names, and no reading of events.
-    /// [`kit::SchemaCheck`](crate::kit::SchemaCheck) says whether all of them still read.
+    /// what has to be readable for ever. Costs a look at each segment's names, and no reading of
+    /// events. [`kit::SchemaCheck`](crate::kit::SchemaCheck) says whether all of them still read.
     ///
     /// # Errors
     ///

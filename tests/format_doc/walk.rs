@@ -315,7 +315,7 @@ impl Walk<'_> {
                 "Zones" => drop(self.fields(self.at, "### Zone")),
                 "Names" => (0..counts[0] + counts[1]).for_each(|_| self.name_row()),
                 "Schemas" => {
-                    (0..len / 20).for_each(|_| drop(self.fields(self.at, "### Schema row")))
+                    (0..len / 20).for_each(|_| drop(self.fields(self.at, "### Schema row")));
                 }
                 "Terms" => (0..counts[2]).for_each(|_| self.term()),
                 "Postings" | "Ids" => self.put(len, true, ""),
