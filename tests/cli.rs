@@ -838,6 +838,46 @@ fn export_writes_events_as_they_read_today_and_what_it_writes_imports() {
 }
 
 #[test]
+fn a_file_of_steps_splits_events_and_what_is_exported_imports() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    for (name, data) in [("Moved", r#"{"from":"Bonn","to":"Rome"}"#), ("Viewed", "{}")] {
+        store.append("Parcel-1", ExpectedVersion::Any, [NewEvent::new(name, data)]).unwrap();
+    }
+    store.close().unwrap();
+    let steps = json!({
+        "current": {"Left": 1, "Arrived": 1},
+        "steps": [
+            {"type": "Moved", "split": [
+                {"to": {"type": "Left"}, "keep": ["from"]},
+                {"to": {"type": "Arrived"}, "keep": ["to"], "rename": {"to": "at"}},
+            ]},
+            {"type": "Viewed", "drop": true},
+        ],
+    });
+    let steps = desk.file("steps.json", steps.to_string());
+    let checked = desk.run(&["schema", "check", "--upcast", &steps]).ok();
+    assert_eq!(checked.out(), "ok\t1\t1\tMoved\nok\t1\t1\tViewed\n");
+    let exported = desk.run(&["export", "--upcast", &steps]).ok();
+    let file = desk.file("today.jsonl", exported.out());
+    let other = Desk::new();
+    // The parts have ids of their own, so the second import adds nothing.
+    for _ in 0..2 {
+        other.run(&["import", &file]).ok();
+    }
+    let store = Store::open_read_only(other.store()).unwrap();
+    let events: Vec<_> = store.read_stream("Parcel-1").into_iter().map(Result::unwrap).collect();
+    let told: Vec<_> = events.iter().map(|e| (e.event_type(), e.data())).collect();
+    let expected: [(&str, &[u8]); 2] =
+        [("Left", br#"{"from":"Bonn"}"#), ("Arrived", br#"{"at":"Rome"}"#)];
+    assert_eq!(told, expected);
+
+    let empty = desk.file("empty.json", r#"{"steps":[{"type":"Moved","split":[]}]}"#);
+    let refused = desk.run(&["export", "--upcast", &empty]);
+    refused.fails(2, "step 1: `split` is a list of at least one part");
+}
+
+#[test]
 fn views_are_listed_looked_into_and_deleted() {
     let desk = Desk::new();
     let store = Store::open(desk.store()).unwrap();

@@ -14,8 +14,9 @@ pub(crate) const TRAILER_BYTES: usize = 48;
 
 const MAGIC: [u8; 8] = *b"ANNALIDX";
 
-/// The version of derived files. Those of version 1 know no labels, so they are not used.
-const DERIVED_VERSION: u16 = 2;
+/// The version of derived files. Those of version 1 know no labels, and those of version 2 no
+/// schema versions, so they are not used.
+const DERIVED_VERSION: u16 = 3;
 
 /// What a derived file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,8 +12,8 @@ use crate::format::files::LogFile;
 use crate::format::idruns::IdLayout;
 use crate::format::packed::packed_at;
 use crate::format::sealed::{
-    NameRow, OFFSET_RUN, Posting, SealedFooter, Section, TERM_BYTES, ZONE_BYTES, ZONE_EVENTS, Zone,
-    term_hash, term_posting,
+    NameRow, OFFSET_RUN, Posting, SCHEMA_BYTES, SchemaRow, SealedFooter, Section, TERM_BYTES,
+    ZONE_BYTES, ZONE_EVENTS, Zone, term_hash, term_posting,
 };
 use crate::options::ReadMode;
 use crate::place::Place;
@@ -193,6 +193,17 @@ impl SealedIndex {
             rows.ok_or_else(|| self.file.corrupt(section.at, "names", "other bytes"))
         };
         Ok((rows(self.footer.types)?, rows(self.footer.categories)?))
+    }
+
+    /// The schema versions of the types.
+    pub(crate) fn schemas(&self) -> Result<Vec<SchemaRow>> {
+        let section = self.footer.sections.schemas;
+        let bytes = self.file.read(section.at..section.at + section.len)?;
+        bytes
+            .chunks(SCHEMA_BYTES)
+            .map(|row| SchemaRow::read(row).filter(|row| row.type_id < self.footer.types))
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.file.corrupt(section.at, "schema versions", "other bytes"))
     }
 
     /// The number of an event's type, and of its category.

@@ -99,6 +99,7 @@ pub(crate) fn logged(frame: u32, event: &Event) -> LoggedEvent<'_> {
         stream: event.stream(),
         version: event.version.0,
         event_type: event.event_type(),
+        schema_version: event.schema_version(),
         created_at: event.created_at(),
         id: event.given_id(),
         labels: event.labels().collect(),
