@@ -261,6 +261,14 @@ fn verify_names_what_is_wrong_and_its_code_says_whether_events_are_lost() {
 fn repair_says_before_and_after_what_survives() {
     let desk = Desk::new();
     desk.run_with(&["import", "-", "--batch", "1"], &many_lines(100)).ok();
+    let store = Store::open(desk.store()).unwrap();
+    let totals = store.create_view("totals", 1).unwrap();
+    totals.commit(totals.update(Position::START).put("all", "30"), Position(30)).unwrap();
+    for (name, position) in [("billing", 50), ("mails", 80)] {
+        store.save_cursor(name, Position(position)).unwrap();
+    }
+    store.close().unwrap();
+    drop((totals, store));
     let (file, mut bytes, at) = find(&desk.store(), br#"{"n":50}"#);
     bytes[at + 5] ^= 1;
     fs::write(&file, bytes).unwrap();
@@ -272,9 +280,15 @@ fn repair_says_before_and_after_what_survives() {
     let said = desk.run(&["repair", from, to]).ok();
     assert!(said.out().contains("kept    1 to 50\nkept    52 to 100, now from 51 on\nlost    51"));
     assert!(said.out().contains("99 events in "), "{}", said.out());
+    let state = "cursor  \"billing\"\nview    \"totals\"\nleft    cursor \"mails\", at position 80";
+    assert!(said.out().contains(state), "{}", said.out());
     assert_eq!(before[0], json!({"kind": "kept", "first": 1, "last": 50, "new_first": 1}));
     assert_eq!(before[1], json!({"kind": "kept", "first": 52, "last": 100, "new_first": 51}));
     assert_eq!(before[2], json!({"kind": "lost", "first": 51, "last": 51}));
+    assert_eq!(before[3], json!({"kind": "cursor", "name": "billing"}));
+    assert_eq!(before[4], json!({"kind": "view", "name": "totals"}));
+    let left = json!({"kind": "left", "what": "cursor", "name": "mails", "position": 80});
+    assert_eq!(before[5], left);
     let summary = before.last().unwrap();
     assert_eq!((&summary["dry_run"], &summary["events"]), (&json!(true), &json!(99)));
     assert_eq!(summary["complete"], false);

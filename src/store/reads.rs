@@ -1,6 +1,7 @@
 //! The calls of a store that read.
 
 use super::{Store, StreamInfo};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::event::Event;
 use crate::index::Naming;
@@ -187,5 +188,10 @@ impl Store {
     /// [`Error::Io`]: crate::Error::Io
     pub fn position_at(&self, time: impl Into<Timestamp>) -> Result<Position> {
         reader::position_at(&*self.readable()?, time.into())
+    }
+
+    /// Log, index and state, for whoever looks after them.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
     }
 }
