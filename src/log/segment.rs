@@ -8,7 +8,7 @@ use std::sync::{OnceLock, Weak};
 use super::held::Held;
 use crate::bytes::{Bytes, Region, Window};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Span};
 use crate::format::entry;
 use crate::format::files::LogFile;
 use crate::format::frame::{BEGIN_BYTES, Frame};
@@ -55,13 +55,37 @@ pub(crate) struct FrameAt {
     window: Bytes,
     /// Where in the window the frame begins.
     start: usize,
+    /// Its streams, where there are many.
+    streams: Vec<(u64, Span)>,
 }
+
+/// A frame of more streams than these has a list of them.
+const FEW_STREAMS: u16 = 4;
 
 impl FrameAt {
     /// The bytes from the frame's start on.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.window.as_slice().get(self.start..).unwrap_or_default()
+    }
+
+    /// Lists the streams, where each look at one would walk over many.
+    #[inline]
+    fn list_streams(&mut self) {
+        self.streams.clear();
+        if self.frame.streams() > FEW_STREAMS {
+            let bytes = self.window.as_slice().get(self.start..).unwrap_or_default();
+            self.frame.list_streams(bytes, &mut self.streams);
+        }
+    }
+
+    /// The version of the first event that the frame has of a stream, and the place of its name.
+    #[inline]
+    pub(crate) fn stream(&self, index: u16) -> Option<(u64, Span)> {
+        match self.streams.get(usize::from(index)) {
+            Some(listed) => Some(*listed),
+            None => self.frame.stream(self.bytes(), index),
+        }
     }
 
     /// The frame's own bytes, counted.
@@ -154,7 +178,10 @@ impl Segment {
 
     /// A frame of this segment that was read and verified elsewhere, with its own bytes.
     pub(crate) fn frame_of(&self, offset: u32, frame: Frame, bytes: Vec<u8>) -> FrameAt {
-        FrameAt { offset, frame, window: self.window(bytes), start: 0 }
+        let window = self.window(bytes);
+        let mut at = FrameAt { offset, frame, window, start: 0, streams: Vec::new() };
+        at.list_streams();
+        at
     }
 
     /// The frame at an offset, its head verified. `fetch` is how much to read at once where there
@@ -169,7 +196,10 @@ impl Segment {
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
                         return Err(invalid.at(&self.path(), u64::from(offset)));
                     }
-                    return Ok(FrameAt { offset, frame, window: bytes, start: 0 });
+                    let streams = Vec::new();
+                    let mut at = FrameAt { offset, frame, window: bytes, start: 0, streams };
+                    at.list_streams();
+                    return Ok(at);
                 }
                 Ok(frame) if !has_all => {
                     has_all = true;
@@ -211,6 +241,7 @@ impl Segment {
             && frame.verify_padding(rest).is_ok()
         {
             (at.offset, at.frame, at.start) = (offset, frame, start);
+            at.list_streams();
             return Ok(());
         }
         *at = self.frame(offset, READ_AHEAD)?;
@@ -227,7 +258,7 @@ impl Segment {
         let offset = u64::from(at.offset) + u64::from(place.entry.start);
         place.verify(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
         let parts = entry::parts(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
-        let (first_version, stream) = at.frame.stream(bytes, place.stream).ok_or_else(wrong)?;
+        let (first_version, stream) = at.stream(place.stream).ok_or_else(wrong)?;
         let version = place.version(first_version).ok_or_else(wrong)?;
         if !bytes.get(stream.range()).is_some_and(entry::is_name) {
             return Err(self.corrupt(at.offset, "a stream name in UTF-8", "other bytes"));
@@ -257,7 +288,7 @@ impl Segment {
     pub(crate) fn last_of_stream(&self, at: &FrameAt, name: &str) -> Option<(Version, Position)> {
         let bytes = at.bytes();
         let (index, first_version) = (0..at.frame.streams()).find_map(|index| {
-            let (first_version, span) = at.frame.stream(bytes, index)?;
+            let (first_version, span) = at.stream(index)?;
             (bytes.get(span.range())? == name.as_bytes()).then_some((index, first_version))
         })?;
         (0..at.frame.events).rev().find_map(|event| {
