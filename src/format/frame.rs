@@ -536,6 +536,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_has_every_stream_where_it_is() {
+        let bytes = batch();
+        let frame = parse(&bytes).unwrap();
+        let mut list = vec![(7, Span::default())];
+        frame.list_streams(&bytes, &mut list);
+        let each: Vec<_> = (0..frame.streams()).map_while(|i| frame.stream(&bytes, i)).collect();
+        assert_eq!((list.len(), list), (2, each));
+    }
+
+    #[test]
     fn a_frame_verifies_only_in_its_own_place() {
         let bytes = lone();
         let seed = place().seed;

@@ -198,7 +198,10 @@ impl Segment {
                     }
                     let streams = Vec::new();
                     let mut at = FrameAt { offset, frame, window: bytes, start: 0, streams };
-                    at.list_streams();
+                    // Whoever reads one event of it looks at one stream.
+                    if fetch >= READ_AHEAD {
+                        at.list_streams();
+                    }
                     return Ok(at);
                 }
                 Ok(frame) if !has_all => {
