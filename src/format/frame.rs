@@ -8,7 +8,7 @@
 mod mend;
 
 use super::codec::{Cursor, crc32};
-use super::segment::{Chain, Seed};
+use super::segment::Seed;
 use super::{Invalid, MAX_POSITION};
 use crate::event::Span;
 use crate::position::Timestamp;
@@ -70,30 +70,6 @@ impl Kind {
             other => Err(Invalid::unsupported("a known kind of frame", format!("{other:#x}"))),
         }
     }
-}
-
-/// What the first frame of a segment says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Begin {
-    /// The position of the segment's first event.
-    pub(crate) base: u64,
-    /// The segment before it (0 where there is none), its end, its last frame and its digest.
-    pub(crate) predecessor: u32,
-    pub(crate) predecessor_end: u32,
-    pub(crate) predecessor_crc: u32,
-    /// The predecessor was cut by a recovery; bytes behind its end do not exist.
-    pub(crate) cut: bool,
-    pub(crate) predecessor_chain: Chain,
-}
-
-/// What the last frame of a segment says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Seal {
-    pub(crate) frames: u32,
-    pub(crate) events: u32,
-    pub(crate) first_time: Timestamp,
-    pub(crate) last_time: Timestamp,
-    pub(crate) chain: Chain,
 }
 
 /// A frame whose head has been verified; it borrows nothing, so that it can be kept beside its
@@ -353,33 +329,6 @@ impl Frame {
         }
         Ok(())
     }
-
-    /// What a begin frame says; the head was verified.
-    pub(crate) fn begin(&self, bytes: &[u8]) -> Option<Begin> {
-        let mut cursor = Cursor::at(bytes, HEAD_BYTES);
-        (self.kind == Kind::Begin).then_some(())?;
-        Some(Begin {
-            base: cursor.u64().filter(|base| (1..=MAX_POSITION).contains(base))?,
-            predecessor: cursor.u32()?,
-            predecessor_end: cursor.u32()?,
-            predecessor_crc: cursor.u32()?,
-            cut: cursor.u32()? != 0,
-            predecessor_chain: Chain(cursor.u64()?),
-        })
-    }
-
-    /// What a seal frame says; the head was verified.
-    pub(crate) fn seal(&self, bytes: &[u8]) -> Option<Seal> {
-        let mut cursor = Cursor::at(bytes, HEAD_BYTES);
-        (self.kind == Kind::Seal).then_some(())?;
-        Some(Seal {
-            frames: cursor.u32()?,
-            events: cursor.u32()?,
-            first_time: Timestamp::from_micros(cursor.i64()?),
-            last_time: Timestamp::from_micros(cursor.i64()?),
-            chain: Chain(cursor.u64()?),
-        })
-    }
 }
 
 /// The version of a stream's first event, and where its name is; moves behind it.
@@ -408,7 +357,9 @@ impl EventPlace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::control::{Begin, Seal};
     use super::super::frame_writer::*;
+    use super::super::segment::Chain;
     use super::*;
 
     fn place() -> FramePlace {

@@ -1,9 +1,8 @@
 //! Writing frames; `frame` says what they are, and reads them.
 
 use super::codec::{Put, crc32, patch_u32};
-use super::frame::{
-    ALIGN, BATCH_HEAD_BYTES, Begin, Kind, OFF_LEN, OFF_TABLES, Seal, TIME_BITS, time_that_fits,
-};
+use super::control::{Begin, Seal};
+use super::frame::{ALIGN, BATCH_HEAD_BYTES, Kind, OFF_LEN, OFF_TABLES, TIME_BITS, time_that_fits};
 use super::segment::Seed;
 use crate::position::Timestamp;
 

@@ -5,6 +5,7 @@
 
 pub(crate) mod blocks;
 pub(crate) mod codec;
+pub(crate) mod control;
 pub(crate) mod cursor;
 pub(crate) mod directory;
 pub(crate) mod entry;

@@ -6,7 +6,8 @@
 use std::collections::HashMap;
 
 use super::live::{LiveIndex, UNRESOLVED};
-use super::sealed::{SealedIndex, StreamPart};
+use super::part::StreamPart;
+use super::sealed::SealedIndex;
 use super::segment::Unit;
 use crate::error::Result;
 use crate::format::codec::Put;

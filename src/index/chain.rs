@@ -2,7 +2,8 @@
 
 use std::ops::RangeInclusive;
 
-use super::sealed::{SealedIndex, StreamPart};
+use super::part::StreamPart;
+use super::sealed::SealedIndex;
 use super::{Index, Place};
 use crate::error::Result;
 use crate::sync::Arc;

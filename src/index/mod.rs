@@ -17,6 +17,7 @@ mod ids;
 mod labels;
 mod listing;
 mod live;
+mod part;
 #[cfg(test)]
 mod rebuilt;
 mod run;
@@ -36,9 +37,10 @@ pub(crate) use ids::IdRun;
 pub(crate) use labels::Stretch;
 pub(crate) use listing::Naming;
 pub(crate) use live::Indexed;
+pub(crate) use part::StreamPart;
 pub(crate) use save::Covers;
 pub(crate) use scan::Columns;
-pub(crate) use sealed::{SealedIndex, StreamPart};
+pub(crate) use sealed::SealedIndex;
 pub(crate) use segment::SegmentIndex;
 pub(crate) use segment::Unit;
 

@@ -4,6 +4,7 @@ use std::ops::{Range, RangeInclusive};
 use std::sync::OnceLock;
 
 use super::checked::CheckedFile;
+use super::part::StreamPart;
 use super::run::Run;
 use crate::error::{Error, Result};
 use crate::format::blocks::FileKind;
@@ -27,24 +28,6 @@ pub(crate) struct SealedIndex {
     /// It is an index checkpoint, and not the file of a sealed segment.
     pub(crate) is_checkpoint: bool,
     names: OnceLock<(Vec<NameRow>, Vec<NameRow>)>,
-}
-
-/// A stream's events in one part of a segment's index.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct StreamPart {
-    pub(crate) first_version: u64,
-    pub(crate) count: u32,
-    /// The segment with the events before these; this segment itself where an older part of its
-    /// index has them; 0 where there are none.
-    pub(crate) previous: u32,
-    /// Where its posting list begins; only in files.
-    posting: u32,
-}
-
-impl StreamPart {
-    pub(crate) const fn last_version(&self) -> u64 {
-        self.first_version + self.count as u64 - 1
-    }
 }
 
 /// How much of a posting list is read at first.
@@ -397,12 +380,5 @@ fn part_of(posting: u32, read: &Posting<'_>) -> StreamPart {
         count: read.head.count,
         previous: read.head.previous,
         posting,
-    }
-}
-
-impl StreamPart {
-    /// A part in memory.
-    pub(crate) const fn live(first_version: u64, count: u32, previous: u32) -> Self {
-        Self { first_version, count, previous, posting: 0 }
     }
 }

@@ -3,7 +3,8 @@
 use std::ops::RangeInclusive;
 
 use super::live::{Indexed, LiveIndex, UNRESOLVED};
-use super::sealed::{SealedIndex, StreamPart};
+use super::part::StreamPart;
+use super::sealed::SealedIndex;
 use crate::error::{Error, Result};
 use crate::place::Place;
 use crate::sync::{Arc, RwLock};

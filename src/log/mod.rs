@@ -1,5 +1,6 @@
 //! Layer 3: segments in order, the active tail, sealing, and recovery.
 
+pub(crate) mod frame_at;
 pub(crate) mod head;
 mod held;
 pub(crate) mod prepare;

@@ -5,10 +5,11 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
 
+use super::frame_at::FrameAt;
 use super::held::Held;
 use crate::bytes::{Bytes, Region, Window};
 use crate::error::{Error, Result};
-use crate::event::{Event, Span};
+use crate::event::Event;
 use crate::format::entry;
 use crate::format::files::LogFile;
 use crate::format::frame::{BEGIN_BYTES, Frame};
@@ -45,54 +46,6 @@ enum Source {
     /// A map outlives its file, which is not kept open.
     Mapped(Arc<Window>),
     File(NamedFile),
-}
-
-/// A whole frame of a segment, its head verified, in bytes that may reach beyond it.
-#[derive(Clone, Debug)]
-pub(crate) struct FrameAt {
-    pub(crate) offset: u32,
-    pub(crate) frame: Frame,
-    window: Bytes,
-    /// Where in the window the frame begins.
-    start: usize,
-    /// Its streams, where there are many.
-    streams: Vec<(u64, Span)>,
-}
-
-/// A frame of more streams than these has a list of them.
-const FEW_STREAMS: u16 = 4;
-
-impl FrameAt {
-    /// The bytes from the frame's start on.
-    #[inline]
-    pub(crate) fn bytes(&self) -> &[u8] {
-        self.window.as_slice().get(self.start..).unwrap_or_default()
-    }
-
-    /// Lists the streams, where each look at one would walk over many.
-    #[inline]
-    fn list_streams(&mut self) {
-        self.streams.clear();
-        if self.frame.streams() > FEW_STREAMS {
-            let bytes = self.window.as_slice().get(self.start..).unwrap_or_default();
-            self.frame.list_streams(bytes, &mut self.streams);
-        }
-    }
-
-    /// The version of the first event that the frame has of a stream, and the place of its name.
-    #[inline]
-    pub(crate) fn stream(&self, index: u16) -> Option<(u64, Span)> {
-        match self.streams.get(usize::from(index)) {
-            Some(listed) => Some(*listed),
-            None => self.frame.stream(self.bytes(), index),
-        }
-    }
-
-    /// The frame's own bytes, counted.
-    #[inline]
-    fn owned(&self) -> Option<Bytes> {
-        self.window.slice(self.start..self.start.checked_add(self.frame.len as usize)?)
-    }
 }
 
 impl Segment {

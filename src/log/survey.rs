@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use super::scan::Scanner;
 use crate::error::{Error, Result};
+use crate::format::control::Begin;
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile, TEMPORARY};
-use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
+use crate::format::frame::{BEGIN_BYTES, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
 use crate::position::Timestamp;
 use crate::storage::{Access, Dir, NamedFile};

@@ -6,9 +6,9 @@ use std::path::Path;
 
 use super::salvage::{Hint, salvage};
 use crate::error::{Error, Result};
+use crate::format::control::Begin;
 use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
-use crate::format::frame::Begin;
 use crate::format::segment::{Chain, SegmentHeader};
 use crate::format::store::StoreHeader;
 use crate::index::SealedIndex;

@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::format::Invalid;
 use crate::format::files::{LOCK, STORE};
 use crate::log::Segment;
-use crate::log::segment::FrameAt;
+use crate::log::frame_at::FrameAt;
 use crate::new_event::NewEvent;
 use crate::open;
 use crate::options::{Durability, Limits};

@@ -2,7 +2,8 @@
 //! stands in the header, and in the directory and the index files too.
 
 use crate::error::Result;
-use crate::format::frame::{BEGIN_BYTES, Begin, Frame};
+use crate::format::control::Begin;
+use crate::format::frame::{BEGIN_BYTES, Frame};
 use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
 use crate::log::scan::Scanner;
 use crate::storage::NamedFile;

@@ -7,8 +7,8 @@ use crate::format::Invalid;
 use crate::format::frame::Frame;
 use crate::format::segment::{HEADER_BYTES, Seed};
 use crate::log::Segment;
+use crate::log::frame_at::FrameAt;
 use crate::log::scan::{Progress, Scanner, Stop};
-use crate::log::segment::FrameAt;
 use crate::options::ReadMode;
 use crate::storage::{Access, Dir};
 

@@ -8,9 +8,10 @@ use super::recover::Examined;
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::format::control::Begin;
 use crate::format::directory::SegmentRow;
 use crate::format::files::LogFile;
-use crate::format::frame::{Begin, time_that_fits};
+use crate::format::frame::time_that_fits;
 use crate::format::segment::SegmentHeader;
 use crate::format::store::StoreHeader;
 use crate::index::{Context, Directory, Hasher, Index, SegmentIndex, Slot, Tiers, Unit};
