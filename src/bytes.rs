@@ -26,28 +26,50 @@ impl Region for Vec<u8> {
     }
 }
 
-/// A range of a counted region: owned, cheap to clone, never copied.
+/// Bytes of one segment, all or some of them, with what else its events have in common.
+///
+/// Events share it: so one count keeps both alive, and an event stays small.
+pub(crate) struct Window {
+    region: Arc<dyn Region>,
+    /// The salt of the segment, from which the ids are computed that the store assigns.
+    salt: [u8; 16],
+}
+
+impl Window {
+    pub(crate) const fn new(region: Arc<dyn Region>, salt: [u8; 16]) -> Self {
+        Self { region, salt }
+    }
+
+    /// A byte of it, which no longer changes; 0 outside.
+    pub(crate) fn byte(&self, at: u32) -> u8 {
+        let at = at as usize;
+        self.region.bytes(at..at + 1).and_then(<[u8]>::first).copied().unwrap_or_default()
+    }
+}
+
+/// A range of a counted window: owned, cheap to clone, never copied.
 #[derive(Clone)]
 pub(crate) struct Bytes {
-    region: Arc<dyn Region>,
+    window: Arc<Window>,
     // Segments are shorter than 4 GiB, and each event carries one of these.
     start: u32,
     len: u32,
 }
 
 impl Bytes {
-    /// A range of a region, or `None` where the range leaves it.
-    pub(crate) fn new(region: Arc<dyn Region>, range: Range<usize>) -> Option<Self> {
+    /// A range of a window that begins where its region does, if it lies inside.
+    pub(crate) fn new(window: &Arc<Window>, range: Range<usize>) -> Option<Self> {
         let len = u32::try_from(range.end.checked_sub(range.start)?).ok()?;
         let start = u32::try_from(range.start).ok()?;
-        region.bytes(range)?;
-        Some(Self { region, start, len })
+        window.region.bytes(range)?;
+        Some(Self { window: Arc::clone(window), start, len })
     }
 
-    /// All of an owned buffer, up to its first 4 GiB.
-    pub(crate) fn from_vec(buffer: Vec<u8>) -> Self {
+    /// All of a buffer, of a segment with this salt.
+    pub(crate) fn from_vec(buffer: Vec<u8>, salt: [u8; 16]) -> Self {
         let len = u32::try_from(buffer.len()).unwrap_or(u32::MAX);
-        Self { region: Arc::new(buffer), start: 0, len }
+        let window = Arc::new(Window::new(Arc::new(buffer), salt));
+        Self { window, start: 0, len }
     }
 
     /// The bytes.
@@ -55,21 +77,26 @@ impl Bytes {
     pub(crate) fn as_slice(&self) -> &[u8] {
         // The range was checked when this value was made and regions never shrink.
         let start = self.start as usize;
-        self.region.bytes(start..start + self.len as usize).unwrap_or_default()
+        self.window.region.bytes(start..start + self.len as usize).unwrap_or_default()
     }
 
-    /// A range of this range, or `None` where it leaves it.
+    /// A part of this range, counted by itself.
     #[inline]
     pub(crate) fn slice(&self, range: Range<usize>) -> Option<Self> {
         let (start, end) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
         let len = end.checked_sub(start).filter(|_| end <= self.len)?;
         let start = self.start.checked_add(start)?;
-        Some(Self { region: Arc::clone(&self.region), start, len })
+        Some(Self { window: Arc::clone(&self.window), start, len })
     }
 
-    /// How many bytes there are.
+    /// The length in bytes.
     pub(crate) const fn len(&self) -> usize {
         self.len as usize
+    }
+
+    /// The salt of the segment that they are of.
+    pub(crate) fn salt(&self) -> &[u8; 16] {
+        &self.window.salt
     }
 }
 
@@ -86,12 +113,13 @@ mod tests {
 
     #[test]
     fn ranges_stay_inside_their_region() {
-        let all = Bytes::from_vec(vec![1, 2, 3, 4]);
+        let all = Bytes::from_vec(vec![1, 2, 3, 4], [7; 16]);
         let middle = all.slice(1..3).unwrap();
         assert_eq!(middle.as_slice(), [2, 3]);
         assert_eq!(middle.slice(1..2).unwrap().as_slice(), [3]);
         assert!(middle.slice(1..3).is_none());
-        let region: Arc<dyn Region> = Arc::new(vec![0_u8; 4]);
-        assert!(Bytes::new(region, 2..5).is_none());
+        assert_eq!(middle.salt(), &[7; 16]);
+        let window = Arc::new(Window::new(Arc::new(vec![0_u8; 4]), [0; 16]));
+        assert!(Bytes::new(&window, 2..5).is_none());
     }
 }

@@ -34,41 +34,58 @@ pub(crate) struct Near {
     pub(crate) len: u16,
 }
 
-/// The places of an event's parts inside its entry. The decoder has checked that they lie inside,
-/// and that those of names hold UTF-8.
+/// Where an entry has the text of the event type; the byte before says how long it is.
+pub(crate) const TYPE_AT: u16 = 3;
+
+/// The places of an event's parts, counted from the start of its entry. The decoder has checked
+/// that they lie inside, and that those of names hold UTF-8. What an entry lacks is at 0 or empty.
 ///
-/// Every event that is read carries them, so they are kept small.
+/// Every event that is read carries them, so they are kept small: the byte before a text says how
+/// long it is, an id stands behind the event type, and the data reach to the entry's end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Parts {
-    /// Where the entry begins in its frame; the other places count from here.
-    pub(crate) start: u32,
-    pub(crate) id: Near,
-    pub(crate) event_type: Near,
-    pub(crate) content_type: Near,
-    pub(crate) correlation: Near,
-    pub(crate) causation: Near,
-    /// Each tag is a length byte and its text.
-    pub(crate) tags: Near,
-    pub(crate) metadata: Span,
-    pub(crate) data: Span,
     /// The time that the caller gave, where `has_time` says so.
     pub(crate) created_at: Timestamp,
+    pub(crate) metadata: Span,
+    pub(crate) data_at: u32,
     pub(crate) schema_version: u32,
+    pub(crate) content_type: u16,
+    pub(crate) correlation: u16,
+    pub(crate) causation: u16,
+    /// Each tag is a length byte and its text.
+    pub(crate) tags: Near,
+    pub(crate) has_id: bool,
     pub(crate) has_time: bool,
     pub(crate) json: bool,
 }
 
 impl Parts {
-    /// The bytes of a part near the start; `frame` are the frame's.
-    pub(crate) fn near<'a>(&self, frame: &'a [u8], part: Near) -> &'a [u8] {
-        self.far(frame, Span { start: u32::from(part.at), len: u32::from(part.len) })
+    /// The id that its caller gave.
+    pub(crate) fn id(&self, entry: &[u8]) -> Option<EventId> {
+        let behind = usize::from(TYPE_AT) + text_at(entry, TYPE_AT).len();
+        let id = entry.get(behind..).filter(|_| self.has_id)?.first_chunk()?;
+        Some(EventId::from_bytes(*id))
     }
 
-    /// The bytes of a part.
-    pub(crate) fn far<'a>(&self, frame: &'a [u8], part: Span) -> &'a [u8] {
-        let entry = frame.get(self.start as usize..).unwrap_or_default();
-        entry.get(part.range()).unwrap_or_default()
+    pub(crate) fn tags<'a>(&self, entry: &'a [u8]) -> &'a [u8] {
+        let start = usize::from(self.tags.at);
+        entry.get(start..start + usize::from(self.tags.len)).unwrap_or_default()
     }
+
+    pub(crate) fn metadata<'a>(&self, entry: &'a [u8]) -> &'a [u8] {
+        entry.get(self.metadata.range()).unwrap_or_default()
+    }
+
+    pub(crate) fn data<'a>(&self, entry: &'a [u8]) -> &'a [u8] {
+        entry.get(self.data_at as usize..).unwrap_or_default()
+    }
+}
+
+/// The text at a place of an entry; empty where there is none.
+pub(crate) fn text_at(entry: &[u8], at: u16) -> &[u8] {
+    let at = usize::from(at);
+    let len = at.checked_sub(1).and_then(|before| entry.get(before)).copied();
+    entry.get(at..at + usize::from(len.unwrap_or(0))).unwrap_or_default()
 }
 
 /// A stored event: owned, `'static`, and cheap to clone. Its bytes are not copied; they are a
@@ -86,13 +103,13 @@ impl Parts {
 #[derive(Clone)]
 pub struct Event {
     pub(crate) frame: Bytes,
+    /// Where the frame has the name of the stream, and the entry.
     pub(crate) stream: Span,
+    pub(crate) entry: Span,
     pub(crate) parts: Parts,
     pub(crate) position: Position,
     pub(crate) version: Version,
     pub(crate) committed_at: Timestamp,
-    /// The salt of its segment, from which an assigned id is computed.
-    pub(crate) salt: [u8; 16],
 }
 
 impl Event {
@@ -119,22 +136,22 @@ impl Event {
 
     /// Its id: the caller's, or the one that the store assigned.
     pub fn id(&self) -> EventId {
-        self.given_id().unwrap_or_else(|| EventId::assigned(self.position, &self.salt))
+        self.given_id().unwrap_or_else(|| EventId::assigned(self.position, self.frame.salt()))
     }
 
     /// The caller's id, if there is one.
     pub(crate) fn given_id(&self) -> Option<EventId> {
-        self.near(self.parts.id).first_chunk().map(|id| EventId::from_bytes(*id))
+        self.parts.id(self.entry())
     }
 
     /// Whether the id was given by the caller (and not assigned by the store).
     pub const fn has_given_id(&self) -> bool {
-        self.parts.id.len > 0
+        self.parts.has_id
     }
 
     /// Its type.
     pub fn event_type(&self) -> &str {
-        self.text(self.parts.event_type)
+        self.text(TYPE_AT)
     }
 
     /// The version of the schema of its data.
@@ -156,7 +173,7 @@ impl Event {
     pub fn content_type(&self) -> &str {
         if self.parts.json {
             JSON
-        } else if self.parts.content_type.len == 0 {
+        } else if self.parts.content_type == 0 {
             BINARY
         } else {
             self.text(self.parts.content_type)
@@ -165,19 +182,19 @@ impl Event {
 
     /// The id of the request or process that it belongs to.
     pub fn correlation_id(&self) -> Option<&str> {
-        let span = self.parts.correlation;
-        (span.len > 0).then(|| self.text(span))
+        let at = self.parts.correlation;
+        (at > 0).then(|| self.text(at))
     }
 
     /// The id of what caused it.
     pub fn causation_id(&self) -> Option<&str> {
-        let span = self.parts.causation;
-        (span.len > 0).then(|| self.text(span))
+        let at = self.parts.causation;
+        (at > 0).then(|| self.text(at))
     }
 
     /// Its tags, in the order in which they were given.
     pub fn tags(&self) -> impl Iterator<Item = &str> {
-        let mut rest = self.near(self.parts.tags);
+        let mut rest = self.parts.tags(self.entry());
         std::iter::from_fn(move || {
             let (len, behind) = rest.split_first()?;
             let (tag, next) = behind.split_at_checked(usize::from(*len))?;
@@ -195,12 +212,12 @@ impl Event {
 
     /// Its metadata; empty where none was given.
     pub fn metadata(&self) -> &[u8] {
-        self.far(self.parts.metadata)
+        self.parts.metadata(self.entry())
     }
 
     /// Its data.
     pub fn data(&self) -> &[u8] {
-        self.far(self.parts.data)
+        self.parts.data(self.entry())
     }
 
     /// Its data, read as JSON (feature `json`).
@@ -228,16 +245,13 @@ impl Event {
         Error::Payload { why: format!("event at position {}: {e}", self.position) }
     }
 
-    fn near(&self, part: Near) -> &[u8] {
-        self.parts.near(self.frame.as_slice(), part)
+    /// The bytes of its entry.
+    pub(crate) fn entry(&self) -> &[u8] {
+        self.frame.as_slice().get(self.entry.range()).unwrap_or_default()
     }
 
-    fn far(&self, part: Span) -> &[u8] {
-        self.parts.far(self.frame.as_slice(), part)
-    }
-
-    fn text(&self, part: Near) -> &str {
-        str::from_utf8(self.near(part)).unwrap_or_default()
+    fn text(&self, at: u16) -> &str {
+        str::from_utf8(text_at(self.entry(), at)).unwrap_or_default()
     }
 }
 
@@ -265,4 +279,15 @@ pub struct Appended {
     /// The events were there already, from an earlier attempt with the same ids; nothing was
     /// written now.
     pub deduplicated: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever reads collects and moves them.
+    #[test]
+    fn an_event_is_small() {
+        assert!(size_of::<Event>() <= 96, "{}", size_of::<Event>());
+    }
 }

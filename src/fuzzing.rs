@@ -15,6 +15,7 @@ mod input;
 mod operations;
 mod read;
 mod text;
+mod view;
 
 use self::damage::Victim;
 use self::input::Input;
@@ -35,6 +36,7 @@ pub const TARGETS: &[Target] = &[
     ("directory", directory),
     ("id_run", id_run),
     ("store_file", store_file),
+    ("view", view::view),
     ("stream_name", text::stream_name),
     #[cfg(feature = "transfer")]
     ("import_line", text::import_line),
@@ -66,14 +68,14 @@ fn look_at_frame(bytes: &[u8]) {
             assert!(bytes.get(name.range()).is_some());
         }
         if let Some(found) = bytes.get(place.entry.range()) {
-            let _ = entry::parts(found, place.entry.start);
+            let _ = entry::parts(found);
         }
     }
 }
 
 /// Any bytes as an event's entry.
 pub fn entry(bytes: &[u8]) {
-    let _ = entry::parts(bytes, 0);
+    let _ = entry::parts(bytes);
 }
 
 /// Any bytes as the file `STORE`, and any changes to one.
@@ -105,6 +107,11 @@ pub fn directory(bytes: &[u8]) {
 /// A run of ids, changed in any way: it costs a rebuild.
 pub fn id_run(bytes: &[u8]) {
     damage::damaged(&Victim::IdRun, Input::new(bytes));
+}
+
+/// The file of a view, changed in any way: the view is refused or right, and a reset mends it.
+pub fn view(bytes: &[u8]) {
+    view::view(bytes);
 }
 
 /// Operations on a store whose disk fails and loses power: what was acknowledged is there.

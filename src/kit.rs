@@ -28,9 +28,11 @@ pub use repository::{
     CommandError, CommandResult, Executed, Kept, Loaded, Repository, Request, StateKeeper,
 };
 pub use scenario::{Decided, Scenario};
-pub use schema::{CheckedSchema, SchemaCatalogue, SchemaCheck, SchemaInfo, SchemaReport};
+pub use schema::{CheckedSchema, SchemaCheck, SchemaReport};
 pub use snapshot::{AsOf, Snapshots, StateAt};
 pub use typed::{EventSet, Payload, PayloadRef, Schema, TypedEvent, codec};
+#[cfg(feature = "async")]
+pub use upcast::LiftedStream;
 pub use upcast::{
     Lifted, LiftedEvents, LiftedSubscribe, LiftedSubscription, StepResult, Upcasts, UpcastsBuilder,
 };

@@ -110,7 +110,8 @@ pub use options::{Durability, Limits, Preallocate, ReadMode};
 pub use position::{ExpectedVersion, Position, Timestamp, Version};
 pub use query::Query;
 pub use reader::{
-    AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, StreamEvents, StreamList, Streams,
+    AllEvents, ListedStream, NameInfo, ReadAll, ReadStream, SchemaInfo, StreamEvents, StreamList,
+    Streams,
 };
 pub use search::Explanation;
 pub use snapshot::{NewSnapshot, Snapshot, SnapshotInfo};

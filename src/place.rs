@@ -23,6 +23,7 @@ pub(crate) struct LoggedEvent<'a> {
     pub(crate) stream: &'a str,
     pub(crate) version: u64,
     pub(crate) event_type: &'a str,
+    pub(crate) schema_version: u32,
     pub(crate) created_at: Timestamp,
     /// Its id, where the caller gave one.
     pub(crate) id: Option<EventId>,

@@ -397,10 +397,6 @@ impl Drop for Inner {
 /// What tests of the whole store drive by hand.
 #[cfg(test)]
 impl Store {
-    pub(crate) fn catalog(&self) -> &Catalog {
-        &self.inner.catalog
-    }
-
     /// Commits requests as one group, as the leader of so many callers does, without the upkeep
     /// behind it. Requests that are refused before they would queue are answered at once.
     pub(crate) fn commit_group(&self, group: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {

@@ -261,6 +261,14 @@ fn verify_names_what_is_wrong_and_its_code_says_whether_events_are_lost() {
 fn repair_says_before_and_after_what_survives() {
     let desk = Desk::new();
     desk.run_with(&["import", "-", "--batch", "1"], &many_lines(100)).ok();
+    let store = Store::open(desk.store()).unwrap();
+    let totals = store.create_view("totals", 1).unwrap();
+    totals.commit(totals.update(Position::START).put("all", "30"), Position(30)).unwrap();
+    for (name, position) in [("billing", 50), ("mails", 80)] {
+        store.save_cursor(name, Position(position)).unwrap();
+    }
+    store.close().unwrap();
+    drop((totals, store));
     let (file, mut bytes, at) = find(&desk.store(), br#"{"n":50}"#);
     bytes[at + 5] ^= 1;
     fs::write(&file, bytes).unwrap();
@@ -272,9 +280,15 @@ fn repair_says_before_and_after_what_survives() {
     let said = desk.run(&["repair", from, to]).ok();
     assert!(said.out().contains("kept    1 to 50\nkept    52 to 100, now from 51 on\nlost    51"));
     assert!(said.out().contains("99 events in "), "{}", said.out());
+    let state = "cursor  \"billing\"\nview    \"totals\"\nleft    cursor \"mails\", at position 80";
+    assert!(said.out().contains(state), "{}", said.out());
     assert_eq!(before[0], json!({"kind": "kept", "first": 1, "last": 50, "new_first": 1}));
     assert_eq!(before[1], json!({"kind": "kept", "first": 52, "last": 100, "new_first": 51}));
     assert_eq!(before[2], json!({"kind": "lost", "first": 51, "last": 51}));
+    assert_eq!(before[3], json!({"kind": "cursor", "name": "billing"}));
+    assert_eq!(before[4], json!({"kind": "view", "name": "totals"}));
+    let left = json!({"kind": "left", "what": "cursor", "name": "mails", "position": 80});
+    assert_eq!(before[5], left);
     let summary = before.last().unwrap();
     assert_eq!((&summary["dry_run"], &summary["events"]), (&json!(true), &json!(99)));
     assert_eq!(summary["complete"], false);
@@ -835,6 +849,46 @@ fn export_writes_events_as_they_read_today_and_what_it_writes_imports() {
     let again = other.run(&["export"]).ok();
     assert!(again.out().contains(r#""data":{"cents":4,"currency":"EUR"}"#));
     assert_eq!(again.out().lines().count(), 2);
+}
+
+#[test]
+fn a_file_of_steps_splits_events_and_what_is_exported_imports() {
+    let desk = Desk::new();
+    let store = Store::open(desk.store()).unwrap();
+    for (name, data) in [("Moved", r#"{"from":"Bonn","to":"Rome"}"#), ("Viewed", "{}")] {
+        store.append("Parcel-1", ExpectedVersion::Any, [NewEvent::new(name, data)]).unwrap();
+    }
+    store.close().unwrap();
+    let steps = json!({
+        "current": {"Left": 1, "Arrived": 1},
+        "steps": [
+            {"type": "Moved", "split": [
+                {"to": {"type": "Left"}, "keep": ["from"]},
+                {"to": {"type": "Arrived"}, "keep": ["to"], "rename": {"to": "at"}},
+            ]},
+            {"type": "Viewed", "drop": true},
+        ],
+    });
+    let steps = desk.file("steps.json", steps.to_string());
+    let checked = desk.run(&["schema", "check", "--upcast", &steps]).ok();
+    assert_eq!(checked.out(), "ok\t1\t1\tMoved\nok\t1\t1\tViewed\n");
+    let exported = desk.run(&["export", "--upcast", &steps]).ok();
+    let file = desk.file("today.jsonl", exported.out());
+    let other = Desk::new();
+    // The parts have ids of their own, so the second import adds nothing.
+    for _ in 0..2 {
+        other.run(&["import", &file]).ok();
+    }
+    let store = Store::open_read_only(other.store()).unwrap();
+    let events: Vec<_> = store.read_stream("Parcel-1").into_iter().map(Result::unwrap).collect();
+    let told: Vec<_> = events.iter().map(|e| (e.event_type(), e.data())).collect();
+    let expected: [(&str, &[u8]); 2] =
+        [("Left", br#"{"from":"Bonn"}"#), ("Arrived", br#"{"at":"Rome"}"#)];
+    assert_eq!(told, expected);
+
+    let empty = desk.file("empty.json", r#"{"steps":[{"type":"Moved","split":[]}]}"#);
+    let refused = desk.run(&["export", "--upcast", &empty]);
+    refused.fails(2, "step 1: `split` is a list of at least one part");
 }
 
 #[test]

@@ -81,6 +81,12 @@ fn check_ways(store: &Store, expected: &[String]) {
         assert_eq!(store.stream(stream).unwrap().unwrap().version, Version(wanted.len() as u64));
     }
     assert_eq!(store.stream("Nobody-1").unwrap(), None);
+    let mut schemas: BTreeMap<_, u64> = BTreeMap::new();
+    for event in &events {
+        *schemas.entry((event.event_type().to_owned(), event.schema_version())).or_default() += 1;
+    }
+    let found = store.schemas().unwrap();
+    assert!(found.into_iter().map(|s| ((s.event_type, s.schema_version), s.events)).eq(schemas));
 }
 
 /// Puts a fixture into a directory of its own.

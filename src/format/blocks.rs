@@ -14,8 +14,9 @@ pub(crate) const TRAILER_BYTES: usize = 48;
 
 const MAGIC: [u8; 8] = *b"ANNALIDX";
 
-/// The version of derived files. Those of version 1 know no labels, so they are not used.
-const DERIVED_VERSION: u16 = 2;
+/// The version of derived files. Those of version 1 know no labels, and those of version 2 no
+/// schema versions, so they are not used.
+const DERIVED_VERSION: u16 = 3;
 
 /// What a derived file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -185,10 +186,13 @@ mod tests {
         let kind = FileKind::IdRun;
         let trailer = Trailer { kind, body: 4096, footer: 0, table_crc: 7, clean: false };
         let len = 4096 + 4 + 48;
-        let found = Trailer::decode(&of_version(&trailer, 1), kind, len).unwrap_err();
-        assert!(!found.unsupported, "it is built again, and stops nothing");
-        assert_eq!(Trailer::decode(&of_version(&trailer, 2), kind, len), Ok(trailer));
-        assert_eq!(Trailer::decode(&of_version(&trailer, 3), kind, len), Ok(trailer));
+        for version in [1, 2] {
+            let found = Trailer::decode(&of_version(&trailer, version), kind, len).unwrap_err();
+            assert!(!found.unsupported, "it is built again, and stops nothing");
+        }
+        for version in [3, 4] {
+            assert_eq!(Trailer::decode(&of_version(&trailer, version), kind, len), Ok(trailer));
+        }
     }
 
     #[test]

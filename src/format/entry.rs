@@ -4,7 +4,7 @@
 
 use super::Invalid;
 use super::codec::{Cursor, Put};
-use crate::event::{BINARY, JSON, Near, Parts, Span};
+use crate::event::{BINARY, JSON, Near, Parts, Span, TYPE_AT};
 use crate::names::EventId;
 use crate::new_event::NewEvent;
 use crate::position::Timestamp;
@@ -85,7 +85,7 @@ fn put_text(out: &mut Vec<u8>, text: &str) {
 
 /// Reads an entry whose checksum has been verified, and which begins at `start` in its frame.
 #[inline]
-pub(crate) fn parts(entry: &[u8], start: u32) -> Result<Parts, Invalid> {
+pub(crate) fn parts(entry: &[u8]) -> Result<Parts, Invalid> {
     let mut reader = Reader { cursor: Cursor::new(entry), bytes: entry };
     let flags = reader.cursor.u16().ok_or_else(cut)?;
     if flags & !flag::KNOWN != 0 {
@@ -95,15 +95,12 @@ pub(crate) fn parts(entry: &[u8], start: u32) -> Result<Parts, Invalid> {
         ));
     }
     let has = |bit: u16| flags & bit != 0;
-    let mut parts = Parts {
-        start,
-        json: has(flag::JSON),
-        schema_version: 1,
-        event_type: reader.text()?,
-        ..Parts::default()
-    };
+    let mut parts = Parts { json: has(flag::JSON), schema_version: 1, ..Parts::default() };
+    let event_type = reader.text()?;
+    debug_assert_eq!(event_type, TYPE_AT);
     if has(flag::ID) {
-        parts.id = reader.near(16)?;
+        parts.has_id = true;
+        reader.near(16)?;
     }
     if has(flag::CREATED_AT) {
         let micros = reader.cursor.i64().ok_or_else(cut)?;
@@ -129,8 +126,7 @@ pub(crate) fn parts(entry: &[u8], start: u32) -> Result<Parts, Invalid> {
         let len = reader.cursor.u32().ok_or_else(cut)?;
         parts.metadata = reader.span(len)?;
     }
-    let rest = entry.len() - reader.cursor.offset();
-    parts.data = reader.span(u32::try_from(rest).map_err(|_| cut())?)?;
+    parts.data_at = u32::try_from(reader.cursor.offset()).map_err(|_| cut())?;
     Ok(parts)
 }
 
@@ -164,8 +160,9 @@ impl Reader<'_> {
         Ok(Near { at, len })
     }
 
+    /// The place of a text, whose length stands in the byte before.
     #[inline]
-    fn text(&mut self) -> Result<Near, Invalid> {
+    fn text(&mut self) -> Result<u16, Invalid> {
         let len = u16::from(self.cursor.u8().ok_or_else(cut)?);
         let near = self.near(len)?;
         let at = usize::from(near.at);
@@ -173,7 +170,7 @@ impl Reader<'_> {
         if !is_name(text) {
             return Err(Invalid::new("a name in UTF-8", "none"));
         }
-        Ok(near)
+        Ok(near.at)
     }
 
     fn tags(&mut self, len: u16) -> Result<Near, Invalid> {
@@ -192,6 +189,7 @@ impl Reader<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::event::text_at;
 
     fn full() -> NewEvent {
         NewEvent::new("OrderPlaced", "{}")
@@ -224,15 +222,18 @@ mod tests {
 
     #[test]
     fn parts_lie_where_they_were_put() {
-        let mut frame = vec![0; 100];
-        put_entry(&mut frame, &full(), None);
-        let found = parts(&frame[100..], 100).unwrap();
-        assert_eq!(found.near(&frame, found.event_type), b"OrderPlaced");
-        assert_eq!(found.near(&frame, found.content_type), b"text/plain");
-        assert_eq!(found.near(&frame, found.tags), b"\x03a:1\x03b:2");
-        assert_eq!(found.far(&frame, found.metadata), b"m");
-        assert_eq!(found.far(&frame, found.data), b"{}");
-        assert_eq!((found.schema_version, found.id.len), (7, 0));
+        let mut entry = Vec::new();
+        put_entry(&mut entry, &full(), Some(EventId::from_bytes([9; 16])));
+        let found = parts(&entry).unwrap();
+        assert_eq!(text_at(&entry, TYPE_AT), b"OrderPlaced");
+        assert_eq!(text_at(&entry, found.content_type), b"text/plain");
+        assert_eq!(text_at(&entry, found.correlation), b"c");
+        assert_eq!(text_at(&entry, found.causation), b"d");
+        assert_eq!(found.tags(&entry), b"\x03a:1\x03b:2");
+        assert_eq!(found.metadata(&entry), b"m");
+        assert_eq!(found.data(&entry), b"{}");
+        assert_eq!(found.id(&entry), Some(EventId::from_bytes([9; 16])));
+        assert_eq!(found.schema_version, 7);
         assert_eq!((found.created_at, found.has_time), (Timestamp::from_micros(-5), true));
     }
 
@@ -242,10 +243,10 @@ mod tests {
         put_entry(&mut entry, &full(), None);
         let data_at = entry.len() - 2;
         for len in 0..data_at {
-            assert!(parts(&entry[..len], 0).is_err(), "{len} bytes");
+            assert!(parts(&entry[..len]).is_err(), "{len} bytes");
         }
-        assert!(parts(&[0, 0x80, 1, b'A'], 0).unwrap_err().unsupported);
-        assert!(parts(&[0, 0, 1, 0xff], 0).is_err(), "not UTF-8");
+        assert!(parts(&[0, 0x80, 1, b'A']).unwrap_err().unsupported);
+        assert!(parts(&[0, 0, 1, 0xff]).is_err(), "not UTF-8");
     }
 
     #[test]
@@ -267,38 +268,36 @@ mod tests {
         ] {
             let mut bytes = Vec::new();
             put_entry(&mut bytes, &event, id);
-            let found = parts(&bytes, 0).unwrap();
-            assert_eq!(found.near(&bytes, found.event_type), b"A");
-            assert_eq!(found.far(&bytes, found.data), b"xy");
+            let found = parts(&bytes).unwrap();
+            assert_eq!(text_at(&bytes, TYPE_AT), b"A");
+            assert_eq!(found.data(&bytes), b"xy");
             assert_eq!(found.json, event.content_type == JSON);
             assert_eq!(found.schema_version, event.schema_version);
             assert_eq!(found.has_time.then_some(found.created_at), event.created_at);
-            let id = id.map(|id| *id.as_bytes()).unwrap_or_default();
-            assert_eq!(found.near(&bytes, found.id), &id[..usize::from(found.id.len)]);
-            assert_eq!(found.id.len > 0, id != [0; 16]);
+            assert_eq!(found.id(&bytes), id);
             let content_type = if event.content_type == "text/plain" { "text/plain" } else { "" };
-            assert_eq!(found.near(&bytes, found.content_type), content_type.as_bytes());
+            assert_eq!(text_at(&bytes, found.content_type), content_type.as_bytes());
             let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
-            assert_eq!(found.near(&bytes, found.correlation), text(event.correlation.as_deref()));
-            assert_eq!(found.near(&bytes, found.causation), text(event.causation.as_deref()));
-            assert_eq!(found.tags.len, if event.tags.is_empty() { 0 } else { 2 });
-            assert_eq!(found.far(&bytes, found.metadata), &event.metadata[..]);
+            assert_eq!(text_at(&bytes, found.correlation), text(event.correlation.as_deref()));
+            assert_eq!(text_at(&bytes, found.causation), text(event.causation.as_deref()));
+            assert_eq!(found.tags(&bytes).len(), if event.tags.is_empty() { 0 } else { 2 });
+            assert_eq!(found.metadata(&bytes), &event.metadata[..]);
         }
     }
 
     #[test]
     fn names_are_not_empty_and_tags_end_where_they_say() {
-        assert!(parts(&[0, 0, 0, b'x'], 0).is_err(), "no type");
+        assert!(parts(&[0, 0, 0, b'x']).is_err(), "no type");
         assert!(is_name("\u{e9}".as_bytes()) && is_name(b"e"));
         assert!(!is_name(b"") && !is_name(b"e\xff"));
         let tags = flag::TAGS.to_le_bytes();
         let entry = |len: u8| [&tags[..], b"\x01A", &[len, 0], b"\x02ab\x01cxy"].concat();
         let whole = entry(5);
-        let found = parts(&whole, 0).unwrap();
-        assert_eq!(found.near(&whole, found.tags), b"\x02ab\x01c");
-        assert_eq!(found.far(&whole, found.data), b"xy");
-        assert!(parts(&entry(4), 0).is_err(), "the end is inside a tag");
+        let found = parts(&whole).unwrap();
+        assert_eq!(found.tags(&whole), b"\x02ab\x01c");
+        assert_eq!(found.data(&whole), b"xy");
+        assert!(parts(&entry(4)).is_err(), "the end is inside a tag");
         // One flag more than this version knows.
-        assert!(parts(&[0, 2, 1, b'A'], 0).unwrap_err().unsupported);
+        assert!(parts(&[0, 2, 1, b'A']).unwrap_err().unsupported);
     }
 }

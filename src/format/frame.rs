@@ -301,9 +301,15 @@ impl Frame {
             let name = cursor.varint_u32()?;
             cursor.take(name as usize)?;
         }
-        let first_version = cursor.varint().filter(|version| *version <= MAX_POSITION)?;
-        let len = cursor.varint_u32()?;
-        Some((first_version, Span { start: u32::try_from(cursor.offset()).ok()?, len }))
+        stream_at(&mut cursor)
+    }
+
+    /// Puts all streams into a list, in one walk: the table is one of varints, so that each look at
+    /// a later one walks over all before it.
+    pub(crate) fn list_streams(&self, bytes: &[u8], list: &mut Vec<(u64, Span)>) {
+        list.clear();
+        let mut cursor = Cursor::at(bytes, self.streams_at as usize);
+        list.extend((0..self.streams).map_while(|_| stream_at(&mut cursor)));
     }
 
     /// How many streams it has events of.
@@ -374,6 +380,16 @@ impl Frame {
             chain: Chain(cursor.u64()?),
         })
     }
+}
+
+/// The version of a stream's first event, and where its name is; moves behind it.
+#[inline]
+fn stream_at(cursor: &mut Cursor<'_>) -> Option<(u64, Span)> {
+    let first_version = cursor.varint().filter(|version| *version <= MAX_POSITION)?;
+    let len = cursor.varint_u32()?;
+    let start = u32::try_from(cursor.offset()).ok()?;
+    cursor.take(len as usize)?;
+    Some((first_version, Span { start, len }))
 }
 
 impl EventPlace {

@@ -18,6 +18,10 @@ pub(crate) const POSTING_RUN: usize = 128;
 /// A term: the hash of a stream's name and where its posting list begins.
 pub(crate) const TERM_BYTES: usize = 12;
 pub(crate) const ZONE_BYTES: usize = 32;
+/// A row of a type and schema version.
+pub(crate) const SCHEMA_BYTES: usize = 20;
+/// How many sections a footer has at least.
+const SECTIONS: usize = 10;
 
 /// A range of the body.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -69,10 +73,11 @@ pub(crate) struct Sections {
     pub(crate) postings: Section,
     /// Given ids, as in an id run; see `idruns`.
     pub(crate) ids: Section,
+    pub(crate) schemas: Section,
 }
 
 impl Sections {
-    fn all(&self) -> [Section; 9] {
+    fn all(&self) -> [Section; SECTIONS] {
         [
             self.offset_bases,
             self.offsets,
@@ -83,6 +88,7 @@ impl Sections {
             self.terms,
             self.postings,
             self.ids,
+            self.schemas,
         ]
     }
 }
@@ -143,7 +149,7 @@ impl SealedFooter {
         };
         c.u8()?;
         // Later versions may add sections behind these.
-        if c.u32()? < 9 {
+        if (c.u32()? as usize) < SECTIONS {
             return None;
         }
         let mut section = || Some(Section { at: c.u64()?, len: c.u64()? });
@@ -157,6 +163,7 @@ impl SealedFooter {
             terms: section()?,
             postings: section()?,
             ids: section()?,
+            schemas: section()?,
         };
         footer.is_possible().then_some(footer)
     }
@@ -240,6 +247,36 @@ impl NameRow {
         let len = cursor.u16()?;
         let name = str::from_utf8(cursor.take(usize::from(len))?).ok()?.into();
         Some(Self { name, events, first, last })
+    }
+}
+
+/// A type with a schema version: how often it occurs in a segment, and where first and last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct SchemaRow {
+    /// The number of its type.
+    pub(crate) type_id: u32,
+    pub(crate) version: u32,
+    pub(crate) events: u32,
+    pub(crate) first: u32,
+    pub(crate) last: u32,
+}
+
+impl SchemaRow {
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        for number in [self.type_id, self.version, self.events, self.first, self.last] {
+            out.put_u32(number);
+        }
+    }
+
+    pub(crate) fn read(bytes: &[u8]) -> Option<Self> {
+        let mut cursor = Cursor::new(bytes);
+        Some(Self {
+            type_id: cursor.u32()?,
+            version: cursor.u32()?,
+            events: cursor.u32()?,
+            first: cursor.u32()?,
+            last: cursor.u32()?,
+        })
     }
 }
 
@@ -450,15 +487,15 @@ mod tests {
     #[test]
     fn sections_may_be_added_and_not_left_out() {
         let bytes = footer().encode();
-        let count_at = bytes.len() - 9 * 16 - 4;
+        let count_at = bytes.len() - 10 * 16 - 4;
         let with = |count: u32| {
             let mut bytes = [&bytes[..], &[7; 16]].concat();
             super::super::codec::patch_u32(&mut bytes, count_at, count);
             SealedFooter::decode(&bytes)
         };
-        assert_eq!(u32_at(&bytes, count_at), Some(9));
-        assert_eq!((with(9), with(10)), (Some(footer()), Some(footer())));
-        assert_eq!(with(8), None);
+        assert_eq!(u32_at(&bytes, count_at), Some(10));
+        assert_eq!((with(10), with(11)), (Some(footer()), Some(footer())));
+        assert_eq!(with(9), None);
     }
 
     #[test]

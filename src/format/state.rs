@@ -5,6 +5,9 @@
 //! A group is written once everything before it is durable: one that verifies proves that whatever
 //! stands before it was, and that what does not verify there is damage and no torn write.
 
+#[cfg(any(test, fuzzing))]
+pub(crate) mod mend;
+
 use super::codec::{Cursor, Put, crc32, patch_u32, u32_at};
 use super::statewrites::{Place, Write, Writes, put_writes};
 use super::{FORMAT_VERSION, Invalid};
@@ -273,6 +276,24 @@ mod tests {
         assert_eq!(group.writes[0], (b"a".to_vec(), value));
         assert_eq!(group.writes[1], (b"bc".to_vec(), Place::Deleted));
         assert_eq!(group.writes[2], (b"d".to_vec(), Place::Lost));
+    }
+
+    #[test]
+    fn checksums_that_are_written_again_are_the_same() {
+        let header = StateHeader { store: [1; 16], salt: [7; 16], number: 3, len: 65_536 };
+        let mut file = header.encode();
+        file.extend(group());
+        let behind = GroupPlace { offset: file.len() as u64, ..place() };
+        put_group(&mut file, &behind, GroupKind::Mark, [].into_iter());
+        file.resize(65_536, 0);
+        let mut mended = file.clone();
+        let group_at = header.encode().len();
+        // Every checksum: of the header, both heads and the value.
+        for at in [OFF_CRC, group_at, group_at + 48, group_at + 32] {
+            mended[at] ^= 0xff;
+        }
+        mend::mend(&mut mended);
+        assert!(mended == file);
     }
 
     #[test]

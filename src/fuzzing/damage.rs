@@ -177,7 +177,7 @@ fn used(bytes: &[u8]) -> usize {
 }
 
 /// One change of a file.
-fn edit(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
+pub(super) fn edit(bytes: &mut Vec<u8>, input: &mut Input<'_>) {
     let how = input.u8();
     let len = bytes.len();
     let used = used(bytes);

@@ -68,6 +68,8 @@ pub(super) fn read_everything(store: &Store) -> Found {
         found.count([store.event(absent).map(drop)]);
     }
     found.count([store.event_by_id(id(usize::MAX)).map(drop), store.info().map(drop)]);
+    found.count([store.event_types().map(drop), store.categories().map(drop)]);
+    found.count([store.schemas().map(drop)]);
     let pair = |event: &Event| (event.stream().to_owned(), event.data().to_vec());
     found.events = events.iter().map(pair).collect();
     found

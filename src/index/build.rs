@@ -13,8 +13,8 @@ use crate::format::codec::Put;
 use crate::format::idruns::{IdLayout, kept, put_run};
 use crate::format::packed::{put_packed, width_of};
 use crate::format::sealed::{
-    NameRow, OFFSET_RUN, PostingHead, SealedFooter, Section, Sections, ZONE_EVENTS, Zone,
-    put_posting, put_term,
+    NameRow, OFFSET_RUN, PostingHead, SchemaRow, SealedFooter, Section, Sections, ZONE_EVENTS,
+    Zone, put_posting, put_term,
 };
 use crate::place::{Frames, Place};
 
@@ -42,6 +42,7 @@ struct Columns {
     categories: Vec<u32>,
     type_rows: Vec<NameRow>,
     category_rows: Vec<NameRow>,
+    schemas: Vec<SchemaRow>,
     zones: Vec<Zone>,
     /// The hashes of ids and labels, each with its event.
     ids: Vec<(u64, u64)>,
@@ -88,6 +89,10 @@ impl Columns {
         let renamed = |map: &[u32], id: &u32| map.get(*id as usize).copied().unwrap_or(u32::MAX);
         self.types.extend(live.types.iter().map(|id| renamed(&types, id)));
         self.categories.extend(live.categories.iter().map(|id| renamed(&categories, id)));
+        let of_types = live.schemas.rows.iter();
+        let of_types =
+            of_types.map(|row| SchemaRow { type_id: renamed(&types, &row.type_id), ..*row });
+        join_schemas(&mut self.schemas, of_types);
         self.add_zones(live.first, &live.zones);
         self.ids.extend(live.all_ids().map(|(hash, event)| (kept(hash), u64::from(event))));
         for stream in live.all_streams() {
@@ -122,6 +127,7 @@ impl Columns {
         let (type_rows, category_rows) = sealed.names()?;
         self.type_rows.clone_from(type_rows);
         self.category_rows.clone_from(category_rows);
+        self.schemas = sealed.schemas()?;
         for ordinal in 0..sealed.footer.events {
             self.offsets.push(sealed.offset(ordinal)?);
             let (event_type, category) = sealed.columns(ordinal)?;
@@ -236,6 +242,7 @@ impl Columns {
         if footer.ids > 0 {
             sections.ids = section(body, |out| put_run(out, layout, &self.ids));
         }
+        sections.schemas = section(body, |out| self.schemas.iter().for_each(|row| row.put(out)));
         footer.sections = sections;
     }
 
@@ -285,6 +292,23 @@ fn join(rows: &mut Vec<NameRow>, more: impl Iterator<Item = NameRow>) -> Vec<u32
         u32::try_from(index).unwrap_or(u32::MAX)
     })
     .collect()
+}
+
+/// Adds the schema versions of a later part to those of the earlier ones.
+fn join_schemas(rows: &mut Vec<SchemaRow>, more: impl Iterator<Item = SchemaRow>) {
+    let schema = |row: &SchemaRow| (row.type_id, row.version);
+    let known = rows.iter().enumerate().map(|(index, row)| (schema(row), index));
+    let mut known: HashMap<_, _> = known.collect();
+    for row in more {
+        let index = *known.entry(schema(&row)).or_insert(rows.len());
+        match rows.get_mut(index) {
+            Some(known) => {
+                known.events = known.events.saturating_add(row.events);
+                known.last = row.last;
+            }
+            None => rows.push(row),
+        }
+    }
 }
 
 fn section(body: &mut Vec<u8>, put: impl FnOnce(&mut Vec<u8>)) -> Section {

@@ -34,6 +34,7 @@ impl Hasher {
             version: event.version,
             previous: if event.version > 1 { UNRESOLVED } else { 0 },
             event_type: event.event_type,
+            schema_version: event.schema_version,
             created_at: event.created_at,
             id_hash: event.id.map(|id| self.id(id)),
             labels,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::Index;
 use super::segment::Unit;
 use crate::error::Result;
-use crate::format::sealed::{NameRow, ZONE_EVENTS};
+use crate::format::sealed::{NameRow, SchemaRow, ZONE_EVENTS};
 use crate::position::{Position, Timestamp};
 
 /// Which names.
@@ -47,15 +47,38 @@ impl Index {
                 Ok(rows)
             })?;
             for row in rows {
-                let first = Position(slot.base + u64::from(row.first));
-                let last = Position(slot.base + u64::from(row.last));
-                let events = u64::from(row.events);
-                all.entry(row.name.into())
-                    .and_modify(|known: &mut Counted| {
-                        known.events += events;
-                        known.last = last;
-                    })
-                    .or_insert(Counted { events, first, last });
+                let [first, last] =
+                    [row.first, row.last].map(|at| Position(slot.base + u64::from(at)));
+                let counted = Counted { events: u64::from(row.events), first, last };
+                note(&mut all, row.name.into(), counted);
+            }
+        }
+        Ok(all)
+    }
+
+    /// All types with their schema versions, in order.
+    pub(crate) fn schemas(&self) -> Result<BTreeMap<(String, u32), Counted>> {
+        let mut all = BTreeMap::new();
+        for slot in &self.tiers().segments {
+            let rows = self.healing(|| {
+                let index = self.segment_of(slot)?;
+                let (units, live) =
+                    index.look(|live| named(&live.type_names.rows, &live.schemas.rows));
+                let mut rows = Vec::new();
+                for unit in units.iter() {
+                    rows.extend(match unit {
+                        Unit::Sealed(sealed) => named(&sealed.names()?.0, &sealed.schemas()?),
+                        Unit::Live(live) => named(&live.type_names.rows, &live.schemas.rows),
+                    });
+                }
+                rows.extend(live);
+                Ok(rows)
+            })?;
+            for (name, row) in rows {
+                let [first, last] =
+                    [row.first, row.last].map(|at| Position(slot.base + u64::from(at)));
+                let counted = Counted { events: u64::from(row.events), first, last };
+                note(&mut all, (name.into(), row.version), counted);
             }
         }
         Ok(all)
@@ -136,4 +159,20 @@ impl Index {
         }
         Ok(None)
     }
+}
+
+/// Adds what a later part says to what the earlier ones said.
+fn note<K: Ord>(all: &mut BTreeMap<K, Counted>, key: K, more: Counted) {
+    all.entry(key)
+        .and_modify(|known| {
+            known.events += more.events;
+            known.last = more.last;
+        })
+        .or_insert(more);
+}
+
+/// The schema versions of a part, with the names of their types.
+fn named(names: &[NameRow], rows: &[SchemaRow]) -> Vec<(Box<str>, SchemaRow)> {
+    let name = |row: &SchemaRow| names.get(row.type_id as usize).map(|its| its.name.clone());
+    rows.iter().filter_map(|row| Some((name(row)?, *row))).collect()
 }

@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use hashbrown::HashTable;
 
-use crate::format::sealed::{NameRow, ZONE_EVENTS, Zone};
+use crate::format::sealed::{NameRow, SchemaRow, ZONE_EVENTS, Zone};
 use crate::names::category_of;
 use crate::position::Timestamp;
 
@@ -24,6 +24,7 @@ pub(crate) struct Indexed<'a> {
     /// [`UNRESOLVED`]. Only looked at for the first event of a stream here.
     pub(crate) previous: u32,
     pub(crate) event_type: &'a str,
+    pub(crate) schema_version: u32,
     pub(crate) created_at: Timestamp,
     /// The hash of its id, where the caller gave one.
     pub(crate) id_hash: Option<u64>,
@@ -111,6 +112,44 @@ fn hash_of(name: &str) -> u64 {
     })
 }
 
+/// The schema versions of the types of a part.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Schemas {
+    by_schema: HashTable<u32>,
+    pub(crate) rows: Vec<SchemaRow>,
+}
+
+impl Schemas {
+    /// Counts an event of a type, given by its number, and a version.
+    fn count(&mut self, type_id: u32, version: u32, ordinal: u32) {
+        let hash = hash_of_pair(type_id, version);
+        let is_it = |id: &u32| {
+            let row = self.rows.get(*id as usize);
+            row.is_some_and(|row| (row.type_id, row.version) == (type_id, version))
+        };
+        if let Some(id) = self.by_schema.find(hash, is_it).copied() {
+            if let Some(row) = self.rows.get_mut(id as usize) {
+                row.events += 1;
+                row.last = ordinal;
+            }
+            return;
+        }
+        let id = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
+        self.rows.push(SchemaRow { type_id, version, events: 1, first: ordinal, last: ordinal });
+        self.by_schema.insert_unique(hash, id, |id| {
+            self.rows.get(*id as usize).map_or(0, |row| hash_of_pair(row.type_id, row.version))
+        });
+    }
+}
+
+/// The finalizer of `SplitMix64`, so that versions in any steps are spread over the table.
+const fn hash_of_pair(type_id: u32, version: u32) -> u64 {
+    let mut hash = (type_id as u64) << 32 | version as u64;
+    hash = (hash ^ hash >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    hash = (hash ^ hash >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+    hash ^ hash >> 31
+}
+
 /// The index of a run of events of one segment.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveIndex {
@@ -122,6 +161,7 @@ pub(crate) struct LiveIndex {
     pub(crate) categories: Vec<u32>,
     pub(crate) type_names: Names,
     pub(crate) category_names: Names,
+    pub(crate) schemas: Schemas,
     /// For each zone of the segment that these events touch, the earliest and latest time.
     pub(crate) zones: Vec<Zone>,
     streams: HashTable<LiveStream>,
@@ -139,6 +179,7 @@ impl LiveIndex {
             categories: Vec::new(),
             type_names: Names::default(),
             category_names: Names::default(),
+            schemas: Schemas::default(),
             zones: Vec::new(),
             streams: HashTable::new(),
             ids: HashTable::new(),
@@ -159,7 +200,9 @@ impl LiveIndex {
     pub(crate) fn add(&mut self, event: &Indexed<'_>) {
         let ordinal = self.end();
         self.offsets.push(event.frame);
-        self.types.push(self.type_names.count(event.event_type, ordinal));
+        let type_id = self.type_names.count(event.event_type, ordinal);
+        self.types.push(type_id);
+        self.schemas.count(type_id, event.schema_version, ordinal);
         let category = category_of(event.stream);
         self.categories.push(self.category_names.count(category, ordinal));
         let zone = (ordinal / ZONE_EVENTS - self.first / ZONE_EVENTS) as usize;
@@ -251,6 +294,7 @@ mod tests {
             version,
             previous: 3,
             event_type,
+            schema_version: 1,
             created_at: Timestamp::from_micros(5),
             id_hash: Some(version),
             labels: &[70, 71],
@@ -272,6 +316,19 @@ mod tests {
         assert_eq!((live.keyed(71, &(11..12)), live.keyed(9, &(0..99))), (vec![11], vec![]));
         assert_eq!(live.type_names.rows[0].events, 2);
         assert_eq!((live.types, live.categories), (vec![0, 1, 0], vec![0, 1, 0]));
+    }
+
+    #[test]
+    fn versions_of_a_type_are_counted_apart() {
+        let mut live = LiveIndex::new(5);
+        for (version, event_type) in [(1, "X"), (2, "X"), (1, "Y"), (2, "X"), (u32::MAX, "X")] {
+            live.add(&Indexed { schema_version: version, ..event("A-1", 1, event_type) });
+        }
+        let rows = live.schemas.rows.iter();
+        let rows: Vec<_> =
+            rows.map(|r| (r.type_id, r.version, r.events, r.first, r.last)).collect();
+        let expected = [(0, 1, 1, 5, 5), (0, 2, 2, 6, 8), (1, 1, 1, 7, 7), (0, u32::MAX, 1, 9, 9)];
+        assert_eq!(rows, expected);
     }
 
     #[test]

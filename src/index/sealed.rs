@@ -12,8 +12,8 @@ use crate::format::files::LogFile;
 use crate::format::idruns::IdLayout;
 use crate::format::packed::packed_at;
 use crate::format::sealed::{
-    NameRow, OFFSET_RUN, Posting, SealedFooter, Section, TERM_BYTES, ZONE_BYTES, ZONE_EVENTS, Zone,
-    term_hash, term_posting,
+    NameRow, OFFSET_RUN, Posting, SCHEMA_BYTES, SchemaRow, SealedFooter, Section, TERM_BYTES,
+    ZONE_BYTES, ZONE_EVENTS, Zone, term_hash, term_posting,
 };
 use crate::options::ReadMode;
 use crate::place::Place;
@@ -195,6 +195,17 @@ impl SealedIndex {
         Ok((rows(self.footer.types)?, rows(self.footer.categories)?))
     }
 
+    /// The schema versions of the types.
+    pub(crate) fn schemas(&self) -> Result<Vec<SchemaRow>> {
+        let section = self.footer.sections.schemas;
+        let bytes = self.file.read(section.at..section.at + section.len)?;
+        bytes
+            .chunks(SCHEMA_BYTES)
+            .map(|row| SchemaRow::read(row).filter(|row| row.type_id < self.footer.types))
+            .collect::<Option<_>>()
+            .ok_or_else(|| self.file.corrupt(section.at, "schema versions", "other bytes"))
+    }
+
     /// The number of an event's type, and of its category.
     pub(crate) fn columns(&self, ordinal: u32) -> Result<(u32, u32)> {
         let sections = &self.footer.sections;
@@ -271,16 +282,28 @@ impl SealedIndex {
     }
 
     /// The index of the first term whose hash is not below a hash. Hashes are spread evenly, so a
-    /// guess lands near it.
+    /// guess lands near it (interpolation search), and few lines of memory are touched.
     fn first_term(&self, hash: u64) -> Result<usize> {
         let count = self.footer.terms as usize;
         let below = |index: usize| -> Result<bool> {
             let term = self.terms(index..index + 1)?;
             Ok(term_hash(&term, 0).is_some_and(|found| found < hash))
         };
-        let guess = (u128::from(hash) * count as u128) >> 64;
-        let guess = usize::try_from(guess).unwrap_or(0);
-        let mut step = 8;
+        let share = |of: u64| {
+            let terms = (u128::from(of) * count as u128) >> 64;
+            usize::try_from(terms).unwrap_or(0)
+        };
+        let mut guess = share(hash);
+        // What stands there says how far off that is: twice, then it is a matter of a few terms.
+        for _ in 0..2 {
+            if guess < count {
+                let found = term_hash(&self.terms(guess..guess + 1)?, 0).unwrap_or(hash);
+                let off = share(found.abs_diff(hash));
+                let forwards = guess.saturating_add(off).min(count);
+                guess = if found < hash { forwards } else { guess.saturating_sub(off) };
+            }
+        }
+        let mut step = 4;
         let (mut low, mut high);
         if guess < count && below(guess)? {
             low = guess + 1;

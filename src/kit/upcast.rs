@@ -4,9 +4,12 @@ mod build;
 mod chains;
 mod events;
 mod lifted;
+mod parts;
 mod projected;
 #[cfg(feature = "json")]
 mod rules;
+#[cfg(feature = "async")]
+mod stream;
 mod subscription;
 
 use std::fmt;
@@ -26,6 +29,8 @@ use chains::Chains;
 pub use chains::StepResult;
 pub use events::LiftedEvents;
 pub use lifted::Lifted;
+#[cfg(feature = "async")]
+pub use stream::LiftedStream;
 pub use subscription::{LiftedSubscribe, LiftedSubscription};
 
 /// What a projection sees in place of an event: see [`super::ProjectorBuilder::lift`].
@@ -92,26 +97,36 @@ impl Upcasts {
     /// A JSON object with a list `steps`. Each step has the `type` that it begins at, and its
     /// `version` (1 where absent). It leads `to` the next version of that type, or to another
     /// `type` and `version`; or it says `"drop": true`. In between it changes the fields of the
-    /// data, a JSON object, in this order: `rename` (old name to new), `remove` (a list), `set`
-    /// (name to value), `default` (the same, where the field is absent). A field that is renamed or
-    /// removed may be absent. Beside the steps `current` may say the version that each type has
-    /// today, which is then [checked](UpcastsBuilder::current).
+    /// data, a JSON object, in this order: `keep` (a list: all others go), `rename` (old name to
+    /// new), `remove` (a list), `set` (name to value), `default` (the same, where the field is
+    /// absent). A field that is kept, renamed or removed may be absent. A step with `split`, a list
+    /// of parts, makes several events of one, in this order: each part has `to` and such changes of
+    /// its own, and begins with all fields. Beside the steps `current` may say the version that
+    /// each type has today, which is then [checked](UpcastsBuilder::current).
     ///
     /// ```
     /// use annals::kit::{Payload, Upcasts, codec};
     /// let upcasts = Upcasts::from_json(
     ///     r#"{
-    ///         "current": {"OrderPlaced": 2, "OrderShipped": 1},
+    ///         "current": {"OrderPlaced": 2, "OrderShipped": 1, "OrderLeft": 1, "OrderArrived": 1},
     ///         "steps": [
     ///             {"type": "OrderPlaced", "rename": {"total": "cents"}, "set": {"in": "EUR"}},
     ///             {"type": "OrderSent", "to": {"type": "OrderShipped"}, "default": {"by": null}},
-    ///             {"type": "OrderViewed", "drop": true}
+    ///             {"type": "OrderViewed", "drop": true},
+    ///             {"type": "OrderMoved", "split": [
+    ///                 {"to": {"type": "OrderLeft"}, "keep": ["from"]},
+    ///                 {"to": {"type": "OrderArrived"}, "keep": ["at"]}
+    ///             ]}
     ///         ]
     ///     }"#,
     /// )?;
     /// let old = Payload::new("OrderPlaced", 1, codec::JSON, r#"{"total":4}"#);
     /// let lifted = upcasts.lift_payload(old.as_ref())?;
     /// assert_eq!(lifted[0].data, br#"{"cents":4,"in":"EUR"}"#);
+    /// let moved = Payload::new("OrderMoved", 1, codec::JSON, r#"{"from":"here","at":"sea"}"#);
+    /// let parts = upcasts.lift_payload(moved.as_ref())?;
+    /// assert_eq!((parts.len(), parts[1].event_type.as_str()), (2, "OrderArrived"));
+    /// assert_eq!(parts[1].data, br#"{"at":"sea"}"#);
     /// # Ok::<(), annals::Error>(())
     /// ```
     ///

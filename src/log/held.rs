@@ -1,6 +1,5 @@
 //! Groups that are visible but still wait to be written, in `Interval`.
 
-use crate::bytes::Bytes;
 use crate::error::Result;
 use crate::storage::NamedFile;
 
@@ -41,9 +40,9 @@ impl Held {
     }
 
     /// At most so many bytes from an offset on; `None` where none are held there.
-    pub(super) fn read(&self, offset: u32, most: usize) -> Option<Bytes> {
+    pub(super) fn read(&self, offset: u32, most: usize) -> Option<Vec<u8>> {
         let rest = self.bytes.get(offset.checked_sub(self.offset)? as usize..)?;
         let bytes = rest.get(..most).unwrap_or(rest);
-        (!bytes.is_empty()).then(|| Bytes::from_vec(bytes.to_vec()))
+        (!bytes.is_empty()).then(|| bytes.to_vec())
     }
 }

@@ -67,6 +67,18 @@ impl Log {
             })
     }
 
+    /// Fetches the frames at some places into the processor's cache, all of them together.
+    pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
+        let segments = self.segments();
+        let first = segments.first().map_or(1, |segment| segment.ordinal());
+        let touched = places.fold(0, |all, place| {
+            let index = place.segment.wrapping_sub(first) as usize;
+            all ^ segments.get(index).map_or(0, |segment| segment.touch(place.frame))
+        });
+        // What is read is not used, and must not be left out for that.
+        std::hint::black_box(touched);
+    }
+
     /// The base position of the segment behind one; the highest number behind the last.
     pub(crate) fn base_behind(&self, ordinal: u32) -> u64 {
         self.segment(ordinal + 1).map_or(u64::MAX, |next| next.base())
@@ -87,6 +99,7 @@ pub(crate) fn logged(frame: u32, event: &Event) -> LoggedEvent<'_> {
         stream: event.stream(),
         version: event.version.0,
         event_type: event.event_type(),
+        schema_version: event.schema_version(),
         created_at: event.created_at(),
         id: event.given_id(),
         labels: event.labels().collect(),
@@ -146,7 +159,7 @@ impl Log {
         let bytes = at.bytes();
         let name = index
             .and_then(|index| at.frame.event(bytes, index))
-            .and_then(|event| at.frame.stream(bytes, event.stream))
+            .and_then(|event| at.stream(event.stream))
             .and_then(|(_, span)| bytes.get(span.range()));
         name.map(look)
             .ok_or_else(|| segment.corrupt(place.frame, "the event that the index names", "none"))

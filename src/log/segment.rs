@@ -6,9 +6,9 @@ use std::path::PathBuf;
 use std::sync::{OnceLock, Weak};
 
 use super::held::Held;
-use crate::bytes::{Bytes, Region};
+use crate::bytes::{Bytes, Region, Window};
 use crate::error::{Error, Result};
-use crate::event::Event;
+use crate::event::{Event, Span};
 use crate::format::entry;
 use crate::format::files::LogFile;
 use crate::format::frame::{BEGIN_BYTES, Frame};
@@ -22,6 +22,9 @@ use crate::sync::{Arc, AtomicU32, Mutex, Ordering, RwLock};
 pub(crate) const READ_ONE: usize = 4 << 10;
 /// What a scan fetches at a time where there is no map.
 pub(crate) const READ_AHEAD: usize = 256 << 10;
+
+/// How much of a frame is touched before it is read.
+const TOUCHED: u32 = 384;
 
 /// A segment that holds (or is about to hold) frames.
 pub(crate) struct Segment {
@@ -40,7 +43,7 @@ pub(crate) struct Segment {
 /// Where the bytes come from, opened when they are first asked for.
 enum Source {
     /// A map outlives its file, which is not kept open.
-    Mapped(Arc<dyn Region>),
+    Mapped(Arc<Window>),
     File(NamedFile),
 }
 
@@ -52,18 +55,37 @@ pub(crate) struct FrameAt {
     window: Bytes,
     /// Where in the window the frame begins.
     start: usize,
+    /// Its streams, where there are many.
+    streams: Vec<(u64, Span)>,
 }
 
-impl FrameAt {
-    /// A frame with its own bytes.
-    pub(crate) const fn new(offset: u32, frame: Frame, window: Bytes) -> Self {
-        Self { offset, frame, window, start: 0 }
-    }
+/// A frame of more streams than these has a list of them.
+const FEW_STREAMS: u16 = 4;
 
+impl FrameAt {
     /// The bytes from the frame's start on.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {
         self.window.as_slice().get(self.start..).unwrap_or_default()
+    }
+
+    /// Lists the streams, where each look at one would walk over many.
+    #[inline]
+    fn list_streams(&mut self) {
+        self.streams.clear();
+        if self.frame.streams() > FEW_STREAMS {
+            let bytes = self.window.as_slice().get(self.start..).unwrap_or_default();
+            self.frame.list_streams(bytes, &mut self.streams);
+        }
+    }
+
+    /// The version of the first event that the frame has of a stream, and the place of its name.
+    #[inline]
+    pub(crate) fn stream(&self, index: u16) -> Option<(u64, Span)> {
+        match self.streams.get(usize::from(index)) {
+            Some(listed) => Some(*listed),
+            None => self.frame.stream(self.bytes(), index),
+        }
     }
 
     /// The frame's own bytes, counted.
@@ -154,6 +176,14 @@ impl Segment {
         Ok(())
     }
 
+    /// A frame of this segment that was read and verified elsewhere, with its own bytes.
+    pub(crate) fn frame_of(&self, offset: u32, frame: Frame, bytes: Vec<u8>) -> FrameAt {
+        let window = self.window(bytes);
+        let mut at = FrameAt { offset, frame, window, start: 0, streams: Vec::new() };
+        at.list_streams();
+        at
+    }
+
     /// The frame at an offset, its head verified. `fetch` is how much to read at once where there
     /// is no map.
     pub(crate) fn frame(&self, offset: u32, fetch: usize) -> Result<FrameAt> {
@@ -166,7 +196,10 @@ impl Segment {
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
                         return Err(invalid.at(&self.path(), u64::from(offset)));
                     }
-                    return Ok(FrameAt { offset, frame, window: bytes, start: 0 });
+                    let streams = Vec::new();
+                    let mut at = FrameAt { offset, frame, window: bytes, start: 0, streams };
+                    at.list_streams();
+                    return Ok(at);
                 }
                 Ok(frame) if !has_all => {
                     has_all = true;
@@ -187,6 +220,16 @@ impl Segment {
         }
     }
 
+    /// Touches the memory of a frame that will be read soon, where it is mapped. Who touches
+    /// several waits for all of them at once, and not for each as it is read.
+    pub(crate) fn touch(&self, offset: u32) -> u8 {
+        let Some(Source::Mapped(window)) = self.source.get() else { return 0 };
+        let written = self.written();
+        // Processors fetch lines of 64 bytes in pairs, and most frames are this short.
+        let lines = (0..TOUCHED).step_by(128).map(|line| offset.saturating_add(line));
+        lines.take_while(|at| *at < written).fold(0, |all, at| all ^ window.byte(at))
+    }
+
     /// Moves on to the next frame, in the same bytes where they reach that far.
     #[inline]
     pub(crate) fn next_frame(&self, at: &mut FrameAt) -> Result<()> {
@@ -198,6 +241,7 @@ impl Segment {
             && frame.verify_padding(rest).is_ok()
         {
             (at.offset, at.frame, at.start) = (offset, frame, start);
+            at.list_streams();
             return Ok(());
         }
         *at = self.frame(offset, READ_AHEAD)?;
@@ -213,9 +257,8 @@ impl Segment {
         let entry = bytes.get(place.entry.range()).ok_or_else(wrong)?;
         let offset = u64::from(at.offset) + u64::from(place.entry.start);
         place.verify(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
-        let parts = entry::parts(entry, place.entry.start)
-            .map_err(|invalid| invalid.at(&self.path(), offset))?;
-        let (first_version, stream) = at.frame.stream(bytes, place.stream).ok_or_else(wrong)?;
+        let parts = entry::parts(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
+        let (first_version, stream) = at.stream(place.stream).ok_or_else(wrong)?;
         let version = place.version(first_version).ok_or_else(wrong)?;
         if !bytes.get(stream.range()).is_some_and(entry::is_name) {
             return Err(self.corrupt(at.offset, "a stream name in UTF-8", "other bytes"));
@@ -224,11 +267,11 @@ impl Segment {
         Ok(Event {
             frame: at.owned().ok_or_else(wrong)?,
             stream,
+            entry: place.entry,
             parts,
             position: Position(self.base + ordinal),
             version: Version(version),
             committed_at: at.frame.time,
-            salt: self.header.salt,
         })
     }
 
@@ -245,7 +288,7 @@ impl Segment {
     pub(crate) fn last_of_stream(&self, at: &FrameAt, name: &str) -> Option<(Version, Position)> {
         let bytes = at.bytes();
         let (index, first_version) = (0..at.frame.streams()).find_map(|index| {
-            let (first_version, span) = at.frame.stream(bytes, index)?;
+            let (first_version, span) = at.stream(index)?;
             (bytes.get(span.range())? == name.as_bytes()).then_some((index, first_version))
         })?;
         (0..at.frame.events).rev().find_map(|event| {
@@ -275,7 +318,7 @@ impl Segment {
         let written = self.written();
         if offset >= written {
             if let Some(bytes) = self.held.read().read(offset, fetch) {
-                return Ok(bytes);
+                return Ok(self.window(bytes));
             }
             // Written between the two looks.
             if offset >= self.written() {
@@ -285,12 +328,17 @@ impl Segment {
         }
         let (from, to) = (offset as usize, written as usize);
         let bytes = match self.source()? {
-            Source::Mapped(region) => Bytes::new(Arc::clone(region), from..to),
+            Source::Mapped(window) => Bytes::new(window, from..to),
             Source::File(file) => {
-                file.read_range(u64::from(offset), fetch.min(to - from))?.map(Bytes::from_vec)
+                let read = file.read_range(u64::from(offset), fetch.min(to - from))?;
+                read.map(|bytes| self.window(bytes))
             }
         };
         bytes.ok_or_else(|| self.corrupt(offset, "a frame inside the file", "the file's end"))
+    }
+
+    fn window(&self, bytes: Vec<u8>) -> Bytes {
+        Bytes::from_vec(bytes, self.header.salt)
     }
 
     fn source(&self) -> Result<&Source> {
@@ -338,7 +386,7 @@ impl Segment {
         Ok(match region {
             Some(region) => {
                 remember_map(self.seed, &region);
-                Source::Mapped(region)
+                Source::Mapped(Arc::new(Window::new(region, self.header.salt)))
             }
             None => Source::File(file.clone()),
         })

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use super::carry::carry;
 use super::plan::{Planned, plan};
 use super::survivors::{RepairReport, Survivors};
 use super::walk::{Gap, Visit, walk};
@@ -37,7 +38,9 @@ const UNFINISHED: &str = "STORE.unfinished";
 ///
 /// **What stays.** Stream, type, content, ids (those that the store had assigned too, which
 /// become given ones), and `created_at`. `committed_at` is the time of the repair. Events of one
-/// append are appended as one again.
+/// append are appended as one again. Cursors and views that stand in front of the first lost event;
+/// those behind it are in the report (a view is built again, a cursor is set where the report says
+/// that its position is now). Snapshots are folded again.
 ///
 /// When the call returns, the new store is durable and closed in good order. A repair that was
 /// interrupted leaves a directory that does not open as a store.
@@ -100,7 +103,8 @@ impl<'a> Repair<'a> {
 
     /// Runs the repair.
     ///
-    /// Memory is bounded by about 48 bytes for each stream, one append, and the report.
+    /// Memory is bounded by about 48 bytes for each stream, one append, the keys of the views, and
+    /// the report.
     ///
     /// # Errors
     ///
@@ -134,6 +138,8 @@ impl<'a> Repair<'a> {
             survivors.lost_end();
         }
         survivors.report.torn_bytes = plan.torn.map_or(0, |(_, _, bytes)| bytes);
+        let unmoved = survivors.report.unmoved();
+        survivors.report.state = carry(&from, unmoved, target.as_ref())?;
         if let Some(target) = target {
             target.close()?;
             to.rename(UNFINISHED, STORE)?;

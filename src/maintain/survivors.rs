@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
 
+use super::carry::KeptState;
 use crate::event::Event;
 use crate::position::{Position, Version};
 
@@ -26,6 +27,8 @@ pub struct RepairReport {
     /// A write at the end that was never finished, and that nobody was told about, does not
     /// survive: so many bytes.
     pub torn_bytes: u64,
+    /// The cursors and views that are kept, and those that are not.
+    pub state: KeptState,
 }
 
 /// Positions that survive as one run.
@@ -71,6 +74,12 @@ impl RepairReport {
     /// Every event survives, and no position or version moves.
     pub fn is_complete(&self) -> bool {
         self.lost.is_empty() && self.streams.is_empty() && self.repeated.is_empty()
+    }
+
+    /// Up to here every event survives, where it was.
+    pub(super) fn unmoved(&self) -> Position {
+        let first = self.kept.first().filter(|range| range.first == range.new_first);
+        first.filter(|range| range.first == Position(1)).map_or(Position::START, |range| range.last)
     }
 
     /// The position that an event of the old store has in the new one; `None` where it is lost.

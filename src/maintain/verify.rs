@@ -16,11 +16,10 @@ use crate::format::Invalid;
 use crate::format::directory::{SegmentRow, Slot};
 use crate::format::frame::Kind;
 use crate::index::Hasher;
-use crate::log::Segment;
 use crate::log::scan::Progress;
 use crate::log::segment::FrameAt;
+use crate::log::{Segment, logged};
 use crate::open;
-use crate::place::LoggedEvent;
 use crate::position::Timestamp;
 use crate::storage::Dir;
 use crate::storage::disk::Disk;
@@ -274,15 +273,7 @@ impl Check<'_> {
         if self.is_broken {
             return Ok(());
         }
-        let logged = LoggedEvent {
-            frame,
-            stream: name,
-            version,
-            event_type: event.event_type(),
-            created_at: event.created_at(),
-            id: event.has_given_id().then(|| event.id()),
-            labels: event.labels().collect(),
-        };
+        let logged = logged(frame, event);
         let previous = before.map_or(0, |before| before.segment);
         self.derived.event(&logged, segment.ordinal(), previous, event.position())
     }

@@ -2,7 +2,6 @@
 //! and their own offset, so what stands behind damage is found again.
 
 use super::plan::Planned;
-use crate::bytes::Bytes;
 use crate::error::Result;
 use crate::format::Invalid;
 use crate::format::frame::Frame;
@@ -49,7 +48,7 @@ pub(super) fn walk(
     let mut is_whole = !planned.is_damaged;
     loop {
         let stop = scanner.walk(&mut progress, end, |offset, frame, bytes| {
-            visit.frame(&segment, &at(offset, frame, bytes), None)
+            visit.frame(&segment, &at(&segment, offset, frame, bytes), None)
         })?;
         let Stop::Invalid(invalid) = stop else { break };
         let offset = progress.end;
@@ -84,7 +83,7 @@ pub(super) fn walk(
         let bytes = scanner.bytes(next, frame.len)?;
         if let Err(invalid) = frame.verify_body(bytes) {
             is_whole = false;
-            visit.frame(&segment, &at(next, &frame, bytes), Some(&invalid))?;
+            visit.frame(&segment, &at(&segment, next, &frame, bytes), Some(&invalid))?;
             progress.advance(frame.crc, frame.len, frame.kind, frame.events.into(), frame.time);
         }
     }
@@ -120,7 +119,7 @@ fn next_frame(
     Ok(None)
 }
 
-fn at(offset: u32, frame: &Frame, bytes: &[u8]) -> FrameAt {
+fn at(segment: &Segment, offset: u32, frame: &Frame, bytes: &[u8]) -> FrameAt {
     let own = bytes.get(..frame.len as usize).unwrap_or(bytes);
-    FrameAt::new(offset, *frame, Bytes::from_vec(own.to_vec()))
+    segment.frame_of(offset, *frame, own.to_vec())
 }

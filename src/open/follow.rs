@@ -7,7 +7,6 @@
 //! says where the one before ended.
 
 use super::folded::{newest_directory, usable_runs};
-use crate::bytes::Bytes;
 use crate::catalog::{Catalog, Feed};
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -19,7 +18,6 @@ use crate::format::head::{Head, salt_word};
 use crate::format::segment::{HEADER_BYTES, SegmentHeader};
 use crate::log::head::HeadReader;
 use crate::log::scan::{Progress, Scanner, Stop};
-use crate::log::segment::FrameAt;
 use crate::log::survey::{self, Look};
 use crate::log::{Segment, logged};
 use crate::options::ReadMode;
@@ -144,7 +142,7 @@ fn take_in(
     let changes = frame.state_writes(&bytes).map_err(wrong)?;
     let changes =
         if changes.is_empty() { Vec::new() } else { changes_of(changes).map_err(wrong)? };
-    let at = FrameAt::new(offset, *frame, Bytes::from_vec(bytes));
+    let at = segment.frame_of(offset, *frame, bytes);
     // All of them or none, so that the index always ends with a frame.
     let events = (0..frame.events).map(|index| segment.event(&at, index));
     let events = events.collect::<Result<Vec<Event>>>()?;

@@ -24,6 +24,22 @@ pub struct NameInfo {
     pub last_position: Position,
 }
 
+/// An event type with one of its schema versions, and how many events have both.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct SchemaInfo {
+    /// The event type.
+    pub event_type: String,
+    /// The schema version.
+    pub schema_version: u32,
+    /// How many events have both.
+    pub events: u64,
+    /// The first of them.
+    pub first_position: Position,
+    /// The last of them.
+    pub last_position: Position,
+}
+
 /// A stream of a list, as it was when it was looked at.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -185,6 +201,28 @@ pub(crate) fn names(catalog: &Catalog, naming: Naming) -> Result<Vec<NameInfo>> 
     match catalog.damage() {
         Some(damage) => Err(damage),
         None => Ok(names),
+    }
+}
+
+/// All types with their schema versions.
+pub(crate) fn schemas(catalog: &Catalog) -> Result<Vec<SchemaInfo>> {
+    catalog.refresh()?;
+    let schemas = catalog.index.schemas()?;
+    let visible = catalog.watermark.visible();
+    let schemas: Vec<_> = schemas
+        .into_iter()
+        .filter(|(_, counted)| counted.first <= visible)
+        .map(|((event_type, schema_version), counted)| SchemaInfo {
+            event_type,
+            schema_version,
+            events: counted.events,
+            first_position: counted.first,
+            last_position: counted.last.min(visible),
+        })
+        .collect();
+    match catalog.damage() {
+        Some(damage) => Err(damage),
+        None => Ok(schemas),
     }
 }
 

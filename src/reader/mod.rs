@@ -5,6 +5,6 @@ mod listing;
 mod stream;
 
 pub use all::{AllEvents, ReadAll};
-pub use listing::{ListedStream, NameInfo, StreamList, Streams};
-pub(crate) use listing::{names, position_at};
+pub use listing::{ListedStream, NameInfo, SchemaInfo, StreamList, Streams};
+pub(crate) use listing::{names, position_at, schemas};
 pub use stream::{ReadStream, StreamEvents};

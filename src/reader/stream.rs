@@ -13,6 +13,8 @@ use crate::sync::Arc;
 
 /// How many places are looked up at a time.
 const CHUNK: u64 = 256;
+/// How many frames are fetched into the processor's cache together.
+const TOGETHER: usize = 16;
 
 /// A read of one stream, in order of its versions: a builder, and what a `for` loop takes.
 ///
@@ -72,6 +74,10 @@ impl ReadStream {
             Some(Version(after)) if self.backwards => last = last.min(after.saturating_sub(1)),
             Some(Version(after)) => first = after.saturating_add(1),
             None => {}
+        }
+        if !self.backwards {
+            let limit = u64::try_from(self.limit).unwrap_or(u64::MAX);
+            last = last.min(first.saturating_add(limit).saturating_sub(1));
         }
         // Backwards from a version that is there, the damaged end is not met.
         let newest = head.map_or(0, |head| head.version.0);
@@ -184,11 +190,20 @@ impl Source {
     fn next_place(&mut self) -> Result<Option<Place>> {
         if self.places.is_empty() && self.first <= self.last {
             self.look_up()?;
+            // Where a segment has few of them, those of the next ones are fetched together.
+            while !self.backwards && self.places.len() < TOGETHER && self.first <= self.last {
+                // Met again, and said, behind the events that are there.
+                if self.look_up().is_err() {
+                    break;
+                }
+            }
+            self.catalog.log.touch(self.places.iter().take(TOGETHER));
         }
         Ok(if self.backwards { self.places.pop_back() } else { self.places.pop_front() })
     }
 
-    /// Looks up the places of the next few versions, which are all in one segment.
+    /// Looks up the places of the next few versions, which are all in one segment, and which follow
+    /// those that are there.
     fn look_up(&mut self) -> Result<()> {
         self.move_to_link()?;
         let Some(link) = self.chain.last() else {
@@ -202,7 +217,7 @@ impl Source {
             self.first..=link.last.min(self.last).min(self.first + CHUNK - 1)
         };
         let index = &self.catalog.index;
-        self.places = index.link_places(link, &self.name, self.hash, &versions)?.into();
+        self.places.extend(index.link_places(link, &self.name, self.hash, &versions)?);
         if self.backwards {
             self.last = versions.start() - 1;
         } else {

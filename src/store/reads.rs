@@ -1,13 +1,14 @@
 //! The calls of a store that read.
 
 use super::{Store, StreamInfo};
+use crate::catalog::Catalog;
 use crate::error::Result;
 use crate::event::Event;
 use crate::index::Naming;
 use crate::names::{EventId, check_stream_name};
 use crate::position::{Position, Timestamp};
 use crate::query::Query;
-use crate::reader::{self, NameInfo, ReadAll, ReadStream, Streams};
+use crate::reader::{self, NameInfo, ReadAll, ReadStream, SchemaInfo, Streams};
 use crate::subscription::Subscribe;
 use crate::sync::Arc;
 
@@ -134,6 +135,34 @@ impl Store {
         reader::names(&*self.readable()?, Naming::Types)
     }
 
+    /// The event types with the schema versions that the store has ever held, in order of both:
+    /// what has to be readable for ever. Costs a look at each segment's names, and no reading of
+    /// events. [`kit::SchemaCheck`](crate::kit::SchemaCheck) says whether all of them still read.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Corrupt`], [`Error::Io`], [`Error::Closed`].
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Store};
+    /// let store = Store::in_memory()?;
+    /// for version in [1, 2, 2] {
+    ///     let placed = NewEvent::new("OrderPlaced", "{}").schema_version(version);
+    ///     store.append("Order-1", ExpectedVersion::Any, [placed])?;
+    /// }
+    /// let schemas = store.schemas()?;
+    /// assert_eq!((schemas[1].event_type.as_str(), schemas[1].schema_version), ("OrderPlaced", 2));
+    /// assert_eq!((schemas[1].events, schemas[1].first_position.0), (2, 2));
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    ///
+    /// [`Error::Closed`]: crate::Error::Closed
+    /// [`Error::Corrupt`]: crate::Error::Corrupt
+    /// [`Error::Io`]: crate::Error::Io
+    pub fn schemas(&self) -> Result<Vec<SchemaInfo>> {
+        reader::schemas(&*self.readable()?)
+    }
+
     /// The position before the first event that was [created](Event::created_at) after a time, so
     /// that [`after`](ReadAll::after) it reads on from there; the head where there is none. Where
     /// given times step back, later events may be older.
@@ -159,5 +188,10 @@ impl Store {
     /// [`Error::Io`]: crate::Error::Io
     pub fn position_at(&self, time: impl Into<Timestamp>) -> Result<Position> {
         reader::position_at(&*self.readable()?, time.into())
+    }
+
+    /// Log, index and state, for whoever looks after them.
+    pub(crate) fn catalog(&self) -> &Catalog {
+        &self.inner.catalog
     }
 }

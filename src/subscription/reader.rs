@@ -125,11 +125,11 @@ impl Reader {
         next
     }
 
-    /// Saves the cursor where the consumer is now.
-    pub(super) fn save(self: &Arc<Self>) -> Taker<()> {
+    /// Saves the cursor at a position, but not ahead of where the consumer is now.
+    pub(super) fn save(self: &Arc<Self>, upto: Position) -> Taker<()> {
         let (giver, taker) = promise();
         let mut slot = self.slot.lock();
-        let position = slot.position();
+        let position = slot.position().min(upto);
         slot.saves.push((position, giver));
         drop(slot);
         self.queue();

@@ -76,7 +76,32 @@ impl EventStream {
     ///
     /// The future's are those of [`Subscription::save`](crate::Subscription::save).
     pub fn save(&mut self) -> SaveFuture {
-        SaveFuture { answer: self.reader.save() }
+        self.save_upto(Position(u64::MAX))
+    }
+
+    /// Saves its cursor at a position, where not all that was delivered is processed yet. One ahead
+    /// of [`position`](Self::position) stands for that, and one behind what is saved does nothing.
+    ///
+    /// ```
+    /// use annals::{ExpectedVersion, NewEvent, Position, Store};
+    /// use futures::StreamExt;
+    /// # futures::executor::block_on(async {
+    /// let store = Store::in_memory()?;
+    /// let events = [NewEvent::new("Placed", ""), NewEvent::new("Paid", "")];
+    /// store.append("Order-1", ExpectedVersion::Any, events)?;
+    /// let mut orders = store.subscribe().cursor("billing").start_stream()?;
+    /// let (first, _) = (orders.next().await.unwrap()?, orders.next().await.unwrap()?);
+    /// orders.save_upto(first.position()).await?;
+    /// assert_eq!(store.cursor("billing")?.unwrap().position, Position(1));
+    /// # Ok::<(), annals::Error>(())
+    /// # }).unwrap();
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`save`](Self::save).
+    pub fn save_upto(&mut self, position: Position) -> SaveFuture {
+        SaveFuture { answer: self.reader.save(position) }
     }
 
     /// The position up to which everything was delivered or does not match: where to go on

@@ -94,7 +94,7 @@ const FACADE: [(&str, &str); 20] = [
 ];
 
 /// Every public operation, with the harness that uses it, or the reason why none does.
-const OPERATIONS: [(&str, &str, Result<&str, &str>); 137] = [
+const OPERATIONS: [(&str, &str, Result<&str, &str>); 139] = [
     ("store", "open", Err("the options' `open` on the directory of the system")),
     ("store", "open_read_only", Err("the options' `open_read_only` on such a directory")),
     ("store", "in_memory", Err("a disk that does not break; `it` uses it everywhere")),
@@ -144,6 +144,7 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 137] = [
     ("reads", "streams", Ok("found")),
     ("reads", "categories", Ok("found")),
     ("reads", "event_types", Ok("found")),
+    ("reads", "schemas", Ok("found")),
     ("reads", "position_at", Ok("found")),
     ("batch", "unless", Err("refuses before anything is written: `it/conditions`")),
     ("batch", "require", Err("refuses before anything is written: `it/conditions`")),
@@ -192,6 +193,7 @@ const OPERATIONS: [(&str, &str, Result<&str, &str>); 137] = [
     ("subscribe", "start_stream", Err("reads as `start`, on another thread: `it/tasks`")),
     ("appends", "append_async", Err("`append` on another thread: `it/tasks`")),
     ("events", "save", Err("saves a cursor, which `cursors` does: `it/tasks`")),
+    ("events", "save_upto", Err("saves a cursor, which `cursors` does: `kit/streams`")),
     ("events", "position", Err("writes nothing and reads nothing: `it/tasks`")),
     ("events", "lag", Err("writes nothing and reads nothing: `it/tasks`")),
     ("events", "stop_handle", Err("writes nothing and reads nothing: `it/tasks`")),

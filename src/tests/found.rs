@@ -71,6 +71,21 @@ fn check_names(store: &Store, events: &[Event]) {
             assert_eq!((Some(name.first_position), Some(name.last_position)), ends);
         }
     }
+    let mut schemas = BTreeMap::<_, Vec<Position>>::new();
+    for event in events {
+        let schema = (event.event_type().to_owned(), event.schema_version());
+        schemas.entry(schema).or_default().push(event.position());
+    }
+    let found = store.schemas().unwrap();
+    let found = found.into_iter().map(|schema| {
+        let ends = [Some(schema.first_position), Some(schema.last_position)];
+        ((schema.event_type, schema.schema_version), (schema.events, ends))
+    });
+    let told = schemas.into_iter().map(|(schema, positions)| {
+        let ends = [positions.first().copied(), positions.last().copied()];
+        (schema, (positions.len() as u64, ends))
+    });
+    assert_eq!(found.collect::<Vec<_>>(), told.collect::<Vec<_>>());
     let mut found: Vec<_> = store.streams().into_iter().map(Result::unwrap).collect();
     found.sort_by(|a, b| a.name.cmp(&b.name));
     assert_eq!(found.len(), streams.len());

@@ -2,7 +2,7 @@
 
 use super::request::Request;
 use crate::error::{Error, IdConflict, Result};
-use crate::event::{Appended, Event, Parts};
+use crate::event::{Appended, Event, Parts, TYPE_AT, text_at};
 use crate::format::entry;
 use crate::names::EventId;
 use crate::position::{Position, Version};
@@ -20,17 +20,17 @@ pub(crate) struct Holder<'a> {
 #[derive(Debug)]
 pub(crate) struct Content<'a> {
     parts: Parts,
-    bytes: &'a [u8],
+    entry: &'a [u8],
 }
 
 impl<'a> Content<'a> {
     /// The content of an entry that is about to be written.
     pub(crate) fn of_entry(entry: &'a [u8]) -> Option<Self> {
-        Some(Self { parts: entry::parts(entry, 0).ok()?, bytes: entry })
+        Some(Self { parts: entry::parts(entry).ok()?, entry })
     }
 
     fn of_event(event: &'a Event) -> Self {
-        Self { parts: event.parts, bytes: event.frame.as_slice() }
+        Self { parts: event.parts, entry: event.entry() }
     }
 
     /// What differs from another content, if anything does.
@@ -43,18 +43,18 @@ impl<'a> Content<'a> {
             return Some("content type");
         }
         let names = [
-            ("event type", a.event_type, b.event_type),
+            ("event type", TYPE_AT, TYPE_AT),
             ("content type", a.content_type, b.content_type),
             ("correlation id", a.correlation, b.correlation),
             ("causation id", a.causation, b.causation),
         ];
-        let bytes = [("data", a.data, b.data), ("metadata", a.metadata, b.metadata)];
         let names = names.into_iter().map(|(what, of_a, of_b)| {
-            (what, a.near(self.bytes, of_a) != b.near(other.bytes, of_b))
+            (what, text_at(self.entry, of_a) != text_at(other.entry, of_b))
         });
-        let bytes = bytes
-            .into_iter()
-            .map(|(what, of_a, of_b)| (what, a.far(self.bytes, of_a) != b.far(other.bytes, of_b)));
+        let bytes = [
+            ("data", a.data(self.entry) != b.data(other.entry)),
+            ("metadata", a.metadata(self.entry) != b.metadata(other.entry)),
+        ];
         if let Some((what, _)) = names.chain(bytes).find(|(_, differs)| *differs) {
             return Some(what);
         }
@@ -63,7 +63,7 @@ impl<'a> Content<'a> {
 
     /// The tags as a set: sorted.
     fn tags(&self) -> Vec<&[u8]> {
-        let mut rest = self.parts.near(self.bytes, self.parts.tags);
+        let mut rest = self.parts.tags(self.entry);
         let mut tags = Vec::new();
         while let Some((len, behind)) = rest.split_first()
             && let Some((tag, next)) = behind.split_at_checked(usize::from(*len))

@@ -81,6 +81,7 @@ pub(crate) struct PreparedEvent {
     pub(crate) crc: u32,
     pub(crate) id: Option<EventId>,
     pub(crate) event_type: String,
+    pub(crate) schema_version: u32,
     pub(crate) created_at: Option<Timestamp>,
     pub(crate) tags: Vec<String>,
     pub(crate) correlation: Option<String>,
@@ -181,7 +182,8 @@ impl Request {
                 let found = self.entries.len() as u64;
                 Error::limit("bytes of an append", limits.append_bytes, found)
             })?;
-            let NewEvent { event_type, created_at, tags, correlation, causation, .. } = event;
+            let NewEvent { event_type, schema_version, created_at, .. } = event;
+            let NewEvent { tags, correlation, causation, .. } = event;
             self.events.push(PreparedEvent {
                 stream,
                 nth,
@@ -189,6 +191,7 @@ impl Request {
                 crc,
                 id,
                 event_type,
+                schema_version,
                 created_at,
                 tags,
                 correlation,

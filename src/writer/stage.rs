@@ -353,6 +353,7 @@ impl Staged {
                     version: *version,
                     previous: frame.before.get(event.stream)?.1,
                     event_type: &event.event_type,
+                    schema_version: event.schema_version,
                     created_at: event.created_at.unwrap_or(frame.time),
                     id_hash: event.id.map(|id| hasher.id(id)),
                     labels: &event.label_hashes,

@@ -40,6 +40,7 @@ fn events_of(n: u64) -> Vec<NewEvent> {
         let text = format!("{n} {size} {index} {}", "x".repeat((n * 37 % 300) as usize));
         let event = NewEvent::new(format!("Type{}", n % 3), text)
             .tag(format!("mod:{}", n % 7))
+            .schema_version((n % 5) as u32)
             .correlation(format!("run-{}", n % 5))
             .created_at(Timestamp::from_micros((n as i64) * 1000));
         if n.is_multiple_of(2) { event.id(id(n * 8 + index)) } else { event }
@@ -127,6 +128,7 @@ fn assert_same(writer: &Store, follower: &Store) {
         names.into_iter().map(row).collect::<Vec<_>>()
     };
     assert_eq!(named(writer), named(follower));
+    assert_eq!(writer.schemas().unwrap(), follower.schemas().unwrap());
     let found = |store: &Store, query: &Query, backwards: bool| {
         let read = store.read(query.clone());
         let read = if backwards { read.backwards() } else { read };

@@ -22,6 +22,7 @@ mod limits;
 mod projections;
 mod query;
 mod reopen;
+mod repair;
 mod subscribe;
 mod support;
 mod survey;

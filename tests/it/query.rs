@@ -57,7 +57,8 @@ impl Made {
     fn event(&self) -> NewEvent {
         let mut event =
             NewEvent::new(format!("Type{}", self.event_type), vec![b'x'; self.bytes.into()])
-                .tags(self.tags.iter().map(|tag| format!("tag:{tag}")));
+                .tags(self.tags.iter().map(|tag| format!("tag:{tag}")))
+                .schema_version(u32::from(self.bytes % 4));
         if let Some(id) = self.correlation {
             event = event.correlation(format!("c{id}"));
         }
@@ -239,12 +240,16 @@ fn lists(store: &Store) {
     let mut streams: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     let mut types: BTreeMap<String, (u64, u64, u64)> = BTreeMap::new();
     let mut categories = types.clone();
+    let mut schemas = BTreeMap::<(String, u32), (u64, u64, u64)>::new();
     for event in all_events(store) {
         let position = event.position().0;
         let count = |all: &mut BTreeMap<String, (u64, u64, u64)>, name: &str| {
             let row = all.entry(name.into()).or_insert((0, position, position));
             *row = (row.0 + 1, row.1, position);
         };
+        let schema = (event.event_type().to_owned(), event.schema_version());
+        let row = schemas.entry(schema).or_insert((0, position, position));
+        *row = (row.0 + 1, row.1, position);
         count(&mut streams, event.stream());
         count(&mut types, event.event_type());
         count(&mut categories, event.category());
@@ -269,6 +274,11 @@ fn lists(store: &Store) {
             .collect();
         assert_eq!(found, expected);
     }
+    let found = store.schemas().unwrap().into_iter().map(|s| {
+        let row = (s.events, s.first_position.0, s.last_position.0);
+        ((s.event_type, s.schema_version), row)
+    });
+    assert!(found.eq(schemas));
 }
 
 fn times(store: &Store) {

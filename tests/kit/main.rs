@@ -7,9 +7,13 @@
     reason = "a test fails by panicking"
 )]
 
+mod past;
+mod projected;
 mod reactions;
 mod repository;
 mod scenarios;
+#[cfg(feature = "async")]
+mod streams;
 #[cfg(feature = "testkit")]
 mod timers;
 mod typed;

@@ -7,7 +7,7 @@ use annals::{Error, ExpectedVersion, NewEvent, Position, Query, Result, SchemaEr
 use serde::{Deserialize, Serialize};
 
 #[derive(EventSet, Debug, Clone, PartialEq)]
-enum Today {
+pub(crate) enum Today {
     #[event(name = "Placed", version = 3)]
     Placed { cents: u64, currency: String },
     #[event(name = "Shipped")]
@@ -20,7 +20,7 @@ enum Today {
 
 /// `Placed` changes fields twice, `Sent` has another name, `Moved` becomes two of which one goes on
 /// to a later version, `Viewed` is gone.
-fn upcasts() -> Upcasts {
+pub(crate) fn upcasts() -> Upcasts {
     Upcasts::builder()
         .current::<Today>()
         .change("Placed", 1, |fields| {
@@ -51,7 +51,7 @@ fn upcasts() -> Upcasts {
         .unwrap()
 }
 
-const OLD: [(&str, u32, &str); 6] = [
+pub(crate) const OLD: [(&str, u32, &str); 6] = [
     ("Placed", 1, r#"{"total":4}"#),
     ("Viewed", 1, ""),
     ("Moved", 1, "Bonn Rome"),
@@ -60,7 +60,7 @@ const OLD: [(&str, u32, &str); 6] = [
     ("Viewed", 1, ""),
 ];
 
-fn store() -> Store {
+pub(crate) fn store() -> Store {
     let store = Store::in_memory().unwrap();
     for (name, version, data) in OLD {
         let event = NewEvent::new(name, data).schema_version(version).tag("t");
@@ -73,7 +73,7 @@ fn placed(cents: u64) -> Today {
     Today::Placed { cents, currency: "EUR".into() }
 }
 
-fn today() -> Vec<(u64, Today)> {
+pub(crate) fn today() -> Vec<(u64, Today)> {
     vec![
         (1, placed(400)),
         (3, Today::Left { from: "Bonn".into() }),

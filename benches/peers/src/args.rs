@@ -10,9 +10,11 @@ use crate::works::Scale;
 pub const USAGE: &str = "\
 annals-peers [--quick | --smoke] [--only WORK,...] [--peers NAME,...] [--rounds N]
              [--seconds S] [--events N] [--dir DIR] [--out DIR]
+annals-peers --rates REPORT DIR
 
 Measures the event stores, databases and logs that this build has (see its features), side by side.
-Prints Markdown; with --out, also writes it to DIR/table.md, and charts beside it.
+Prints Markdown; with --out, also writes it to DIR/table.md, and charts beside it. With --rates it
+only draws DIR/rates.svg of what `annals bench --json` has reported.
 
 --quick     small: about a minute per work
 --smoke     tiny: only to see that everything works

@@ -74,3 +74,52 @@ pub fn write(dir: &Path, peers: &[&Peer], work: Work, results: &Results) -> Resu
     area.present()?;
     Ok(true)
 }
+
+/// Writes `rates.svg` into a directory: the rate of each part of a fill, as `annals bench --json`
+/// reports it.
+pub fn write_rates(dir: &Path, report: &str) -> Result<()> {
+    let report: serde_json::Value = serde_json::from_str(report)?;
+    let parts = report["fill"].as_array().ok_or("the report has no rates of a fill")?;
+    let number = |part: &serde_json::Value, key: &str| part[key].as_f64().ok_or("no number");
+    let rates: Vec<(f64, f64)> = parts
+        .iter()
+        .map(|part| Ok((number(part, "events")? / 1e6, number(part, "per_second")? / 1e3)))
+        .collect::<Result<_>>()?;
+    let end = rates.last().ok_or("the report has no rates of a fill")?.0;
+    let most = rates.iter().map(|(_, rate)| *rate).fold(1.0, f64::max) * 1.1;
+    let path = dir.join("rates.svg");
+    let area = SVGBackend::new(&path, (WIDTH, 300)).into_drawing_area();
+    area.fill(&WHITE)?;
+    let mut chart = ChartBuilder::on(&area)
+        .caption("append rate while the store grows", (FONT, 16))
+        .margin(10)
+        .x_label_area_size(36)
+        .y_label_area_size(56)
+        .build_cartesian_2d(0.0..end, 0.0..most)?;
+    chart
+        .configure_mesh()
+        .x_desc("million events")
+        .y_desc("thousand events per second")
+        .light_line_style(WHITE)
+        .draw()?;
+    chart.draw_series(LineSeries::new(rates, OURS.stroke_width(2)))?;
+    area.present()?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_drawn() {
+        let dir = tempfile::tempdir().unwrap();
+        let report = r#"{"fill": [{"events": 1000000, "per_second": 250000.5},
+                                  {"events": 2000000, "per_second": 240000}]}"#;
+        write_rates(dir.path(), report).unwrap();
+        let drawn = std::fs::read_to_string(dir.path().join("rates.svg")).unwrap();
+        assert!(drawn.contains("million events") && drawn.contains("<polyline"), "{drawn}");
+        assert!(write_rates(dir.path(), r#"{"fill": []}"#).is_err());
+        assert!(write_rates(dir.path(), "{}").is_err());
+    }
+}

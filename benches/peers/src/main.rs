@@ -35,6 +35,9 @@ fn main() -> ExitCode {
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     let done = match words.as_slice() {
         ["--child", what, peer, dir, events] => child(what, peer, dir, events),
+        ["--rates", report, out] => std::fs::read_to_string(report)
+            .map_err(Into::into)
+            .and_then(|report| chart::write_rates(Path::new(out), &report)),
         words => run(words),
     };
     match done {

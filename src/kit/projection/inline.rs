@@ -1,8 +1,8 @@
 //! Running a projection in the commits of appends.
 
-use super::contract::{ChangesOf, Projection};
+use super::contract::{ApplyError, ChangesOf, Projection};
 use super::lanes::stopped;
-use super::projected::Projected;
+use super::projected::{LiftedPayload, Projected};
 use super::report::{OnError, ProjectionError};
 use super::settings::Settings;
 use crate::error::{Error, Result, ViewError};
@@ -176,6 +176,19 @@ impl<P: Projection> InlineProjection<P> {
     /// which refuses every append from then on.
     pub fn on_error(mut self, on_error: OnError) -> Self {
         self.settings.on_error = on_error;
+        self
+    }
+
+    /// Lets old events of others read as what they would be today, and new ones too. See
+    /// [`ProjectorBuilder::lift`](super::ProjectorBuilder::lift).
+    pub fn lift<F>(mut self, lift: F) -> Self
+    where
+        F: Fn(&Projected<'_>) -> Result<Option<Vec<LiftedPayload>>, ApplyError>
+            + Send
+            + Sync
+            + 'static,
+    {
+        self.settings.lift = Some(Box::new(lift));
         self
     }
 }

@@ -7,18 +7,29 @@ use crate::error::{Error, Result};
 use super::super::typed::Payload;
 use super::super::typed::codec;
 use super::build::UpcastsBuilder;
-use super::chains::StepResult;
+use super::chains::{At, StepResult};
 
 type Fields = Map<String, Value>;
 
 /// What one step does to the fields of an object, in this order.
 #[derive(Default)]
 struct Changes {
+    /// Only these stay; all, where nothing is said.
+    keep: Option<Vec<String>>,
     rename: Vec<(String, String)>,
     remove: Vec<String>,
     set: Fields,
     default: Fields,
 }
+
+/// One part of what an event becomes.
+struct Part {
+    to: At,
+    changes: Changes,
+}
+
+/// What can be said of a part, and of a step with one part.
+const OF_PART: [&str; 6] = ["to", "keep", "rename", "remove", "set", "default"];
 
 /// Steps, from the text of a file. See [`Upcasts::from_json`](super::Upcasts::from_json).
 pub(super) fn read(text: &str) -> Result<UpcastsBuilder> {
@@ -41,35 +52,70 @@ pub(super) fn read(text: &str) -> Result<UpcastsBuilder> {
 
 fn read_step(builder: UpcastsBuilder, step: &Value, what: &str) -> Result<UpcastsBuilder> {
     let step = object(step, what)?;
-    let known = ["type", "version", "to", "drop", "rename", "remove", "set", "default"];
-    only(step, &known, what)?;
+    only(step, &[&["type", "version", "drop", "split"], &OF_PART[..]].concat(), what)?;
     let name = text(step.get("type").unwrap_or(&Value::Null), &format!("`type` of {what}"))?;
     let version = match step.get("version") {
         Some(version) => number(version, &format!("`version` of {what}"))?,
         None => 1,
     };
+    let stands_alone = |key: &str, why: &str| {
+        let is_own = |other: &String| [key, "type", "version"].contains(&other.as_str());
+        step.keys().all(is_own).then_some(()).ok_or_else(|| wrong(what, why))
+    };
     if let Some(drop) = step.get("drop") {
-        if *drop != Value::Bool(true)
-            || step.keys().any(|k| k == "to" || known[4..].contains(&&**k))
-        {
-            return Err(wrong(what, "`drop` is true, and stands with `type` and `version` alone"));
-        }
-        return Ok(builder.drop_event(name, version));
+        let why = "`drop` is true, and stands with `type` and `version` alone";
+        stands_alone("drop", why)?;
+        return match drop {
+            Value::Bool(true) => Ok(builder.drop_event(name, version)),
+            _ => Err(wrong(what, why)),
+        };
     }
-    let to = read_target(step, name, version, what)?;
-    let changes = read_changes(step, what)?;
-    let target = to.clone();
-    Ok(builder.step((name, version), &[(&to.0, to.1)], move |payload| {
-        let mut fields: Value = serde_json::from_slice(payload.data)?;
-        apply(&changes, fields.as_object_mut().ok_or("its data is no JSON object")?)?;
-        let (event_type, schema_version) = target.clone();
-        let data = serde_json::to_vec(&fields)?;
-        Ok(vec![Payload::new(event_type, schema_version, codec::JSON, data)])
+    let parts = match step.get("split") {
+        Some(split) => {
+            stands_alone("split", "`split` stands with `type` and `version` alone")?;
+            read_split(split, name, version, what)?
+        }
+        None => vec![read_part(step, name, version, what)?],
+    };
+    let to: Vec<At> = parts.iter().map(|part| part.to.clone()).collect();
+    let to: Vec<(&str, u32)> = to.iter().map(|(name, version)| (name.as_str(), *version)).collect();
+    Ok(builder.step((name, version), &to, move |payload| {
+        let fields: Value = serde_json::from_slice(payload.data)?;
+        let fields = fields.as_object().ok_or("its data is no JSON object")?;
+        parts.iter().map(|part| part.make(fields.clone())).collect()
     }))
 }
 
+fn read_split(split: &Value, name: &str, version: u32, what: &str) -> Result<Vec<Part>> {
+    let parts = split.as_array().filter(|parts| !parts.is_empty());
+    let parts = parts.ok_or_else(|| wrong(what, "`split` is a list of at least one part"))?;
+    (1..)
+        .zip(parts)
+        .map(|(number, part)| {
+            let what = format!("part {number} of {what}");
+            let part = object(part, &what)?;
+            only(part, &OF_PART, &what)?;
+            read_part(part, name, version, &what)
+        })
+        .collect()
+}
+
+fn read_part(part: &Fields, name: &str, version: u32, what: &str) -> Result<Part> {
+    let to = read_target(part, name, version, what)?;
+    Ok(Part { to, changes: read_changes(part, what)? })
+}
+
+impl Part {
+    fn make(&self, mut fields: Fields) -> StepResult<Payload> {
+        apply(&self.changes, &mut fields)?;
+        let (event_type, schema_version) = self.to.clone();
+        let data = serde_json::to_vec(&fields)?;
+        Ok(Payload::new(event_type, schema_version, codec::JSON, data))
+    }
+}
+
 /// Where a step leads: to the next version of the type, where nothing else is said.
-fn read_target(step: &Fields, name: &str, version: u32, what: &str) -> Result<(String, u32)> {
+fn read_target(step: &Fields, name: &str, version: u32, what: &str) -> Result<At> {
     let Some(to) = step.get("to") else {
         return Ok((name.into(), version.saturating_add(1)));
     };
@@ -95,12 +141,8 @@ fn read_changes(step: &Fields, what: &str) -> Result<Changes> {
             changes.rename.push((from.clone(), to.into()));
         }
     }
-    if let Some(remove) = step.get("remove") {
-        let remove = remove.as_array().ok_or_else(|| wrong(what, "`remove` is a list"))?;
-        for name in remove {
-            changes.remove.push(text(name, &format!("a name in `remove` of {what}"))?.into());
-        }
-    }
+    changes.keep = read_names(step, "keep", what)?;
+    changes.remove = read_names(step, "remove", what)?.unwrap_or_default();
     for (key, into) in [("set", &mut changes.set), ("default", &mut changes.default)] {
         if let Some(fields) = step.get(key) {
             into.clone_from(object(fields, &format!("`{key}` of {what}"))?);
@@ -109,7 +151,17 @@ fn read_changes(step: &Fields, what: &str) -> Result<Changes> {
     Ok(changes)
 }
 
+fn read_names(step: &Fields, key: &str, what: &str) -> Result<Option<Vec<String>>> {
+    let Some(names) = step.get(key) else { return Ok(None) };
+    let names = names.as_array().ok_or_else(|| wrong(what, format_args!("`{key}` is a list")))?;
+    let name = |name| text(name, &format!("a name in `{key}` of {what}")).map(str::to_owned);
+    names.iter().map(name).collect::<Result<_>>().map(Some)
+}
+
 fn apply(changes: &Changes, fields: &mut Fields) -> StepResult<()> {
+    if let Some(keep) = &changes.keep {
+        fields.retain(|name, _| keep.contains(name));
+    }
     // All are taken out before one is put in, so that two can change places.
     let mut moved = Vec::new();
     for (from, to) in &changes.rename {
@@ -160,6 +212,8 @@ fn wrong(what: &str, why: impl std::fmt::Display) -> Error {
 mod tests {
     use super::super::Upcasts;
     use super::*;
+    use crate::error::SchemaError;
+    use crate::query::Query;
 
     fn lift(rules: &str, version: u32, data: &str) -> Result<Vec<Payload>> {
         let payload = Payload::new("A", version, codec::JSON, data);
@@ -192,6 +246,39 @@ mod tests {
     }
 
     #[test]
+    fn an_event_becomes_several_and_each_goes_on_from_all_of_its_fields() {
+        let rules = r#"{"current":{"Left":1,"Arrived":2,"A":2},"steps":[
+            {"type":"A","split":[
+                {"to":{"type":"Left"},"keep":["from","by"],"rename":{"from":"place"}},
+                {"to":{"type":"Arrived"},"keep":["to"],"set":{"late":false}},
+                {"remove":["from","to"]}]},
+            {"type":"Arrived","rename":{"to":"place"}}]}"#;
+        let lifted = lift(rules, 1, r#"{"from":"Bonn","to":"Rome","by":"air"}"#).unwrap();
+        let told: Vec<_> = lifted
+            .iter()
+            .map(|p| (&*p.event_type, p.schema_version, str::from_utf8(&p.data).unwrap()))
+            .collect();
+        let expected = [
+            ("Left", 1, r#"{"by":"air","place":"Bonn"}"#),
+            ("Arrived", 2, r#"{"late":false,"place":"Rome"}"#),
+            ("A", 2, r#"{"by":"air"}"#),
+        ];
+        assert_eq!(told, expected);
+        let query = Upcasts::from_json(rules).unwrap().expand(Query::new().event_type("Arrived"));
+        assert_eq!(query, Query::new().types(["A", "Arrived"]));
+        for bad in ["[]", "7", ""] {
+            let error = lift(rules, 1, bad).unwrap_err();
+            assert!(matches!(error, Error::Schema(SchemaError::StepFailed { .. })), "{error}");
+        }
+        let lifted = lift(rules, 1, r#"{"to":1,"place":2}"#).unwrap();
+        assert_eq!(lifted[1].data, br#"{"late":false,"place":1}"#, "the other was not kept");
+        // What fails one part fails the event.
+        let twice = r#"{"steps":[{"type":"A","split":[{},{"rename":{"a":"b"}}]}]}"#;
+        assert_eq!(lift(twice, 1, r#"{"a":1}"#).unwrap().len(), 2);
+        assert!(lift(twice, 1, r#"{"a":1,"b":2}"#).is_err());
+    }
+
+    #[test]
     fn what_is_wrong_is_said() {
         for (rules, why) in [
             ("[", "the file"),
@@ -205,6 +292,22 @@ mod tests {
             (r#"{"steps":[{"type":"A","ad":{}}]}"#, "\"ad\" means nothing here"),
             (r#"{"steps":[{"type":"A","to":{"name":"B"}}]}"#, "\"name\" means nothing here"),
             (r#"{"steps":[{"type":"A","rename":{"a":1}}]}"#, "the new name of \"a\""),
+            (r#"{"steps":[{"type":"A","drop":true,"split":[{}]}]}"#, "`drop` is true"),
+            (r#"{"steps":[{"type":"A","split":[]}]}"#, "a list of at least one part"),
+            (r#"{"steps":[{"type":"A","split":{}}]}"#, "a list of at least one part"),
+            (r#"{"steps":[{"type":"A","split":[7]}]}"#, "part 1 of step 1: expected an object"),
+            (r#"{"steps":[{"type":"A","split":[{}],"set":{}}]}"#, "`split` stands with"),
+            (r#"{"steps":[{"type":"A","split":[{}],"to":{}}]}"#, "`split` stands with"),
+            (
+                r#"{"steps":[{"type":"A","split":[{},{"drop":true}]}]}"#,
+                "part 2 of step 1: \"drop\"",
+            ),
+            (r#"{"steps":[{"type":"A","split":[{"type":"B"}]}]}"#, "part 1 of step 1: \"type\""),
+            (
+                r#"{"steps":[{"type":"A","split":[{"keep":["a",1]}]}]}"#,
+                "a name in `keep` of part 1",
+            ),
+            (r#"{"steps":[{"type":"A","keep":"a"}]}"#, "step 1: `keep` is a list"),
             (r#"{"current":{"A":"1"}}"#, "a version in `current`"),
             (r#"{"steps":[{"type":"A"},{"type":"A"}]}"#, "two steps"),
             (r#"{"current":{"A":1},"steps":[{"type":"B"}]}"#, "none of the current types"),

@@ -1,7 +1,6 @@
 //! Subscriptions whose events are lifted.
 
 use std::time::{Duration, Instant};
-use std::vec;
 
 use crate::cursor::OwnedCursor;
 use crate::error::{Error, Result};
@@ -12,8 +11,10 @@ use crate::subscription::{StopHandle, Subscription};
 use crate::sync::Arc;
 
 use super::chains::Chains;
-use super::events::is_match;
 use super::lifted::Lifted;
+use super::parts::Parts;
+#[cfg(feature = "async")]
+use super::stream::LiftedStream;
 
 /// A subscription to lifted events that is being described: a builder. Made by
 /// [`Upcasts::subscribe`](super::Upcasts::subscribe).
@@ -59,13 +60,27 @@ impl LiftedSubscribe {
         let events = self.store.subscribe().matching(stored).after(after).start()?;
         Ok(LiftedSubscription {
             chains: self.chains,
-            query: self.query,
             events,
             cursor,
-            parts: Vec::new().into_iter(),
-            before: None,
+            parts: Parts::new(self.query),
             has_failed: false,
         })
+    }
+
+    /// Starts it as a stream for a task (feature `async`). With a cursor, that is read when the
+    /// stream is first polled, and where it cannot be owned, the stream gives one error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Subscribe::start_stream`](crate::Subscribe::start_stream).
+    #[cfg(feature = "async")]
+    pub fn start_stream(self) -> Result<LiftedStream> {
+        let stored = self.chains.expand(self.query.clone());
+        let mut subscribe = self.store.subscribe().matching(stored).after(self.after);
+        if let Some(name) = self.cursor {
+            subscribe = subscribe.cursor(name);
+        }
+        Ok(LiftedStream::new(self.chains, self.query, subscribe.start_stream()?))
     }
 }
 
@@ -96,13 +111,9 @@ impl LiftedSubscribe {
 #[derive(Debug)]
 pub struct LiftedSubscription {
     chains: Arc<Chains>,
-    query: Query,
     events: Subscription,
     cursor: Option<OwnedCursor>,
-    /// The parts of the last event that are left.
-    parts: vec::IntoIter<Lifted>,
-    /// The position in front of an event that is not all delivered.
-    before: Option<Position>,
+    parts: Parts,
     has_failed: bool,
 }
 
@@ -130,7 +141,7 @@ impl LiftedSubscription {
     /// The position up to which everything was delivered, was dropped or does not match. It stays
     /// in front of an event until its last part is delivered.
     pub fn position(&self) -> Position {
-        self.before.unwrap_or_else(|| self.events.position())
+        self.parts.position(self.events.position())
     }
 
     /// Saves its cursor: everything up to [`position`](Self::position) is processed. Durable when
@@ -162,17 +173,9 @@ impl LiftedSubscription {
             if self.has_failed {
                 return Ok(None);
             }
-            while let Some(part) = self.parts.next() {
-                let is_wanted = is_match(&self.query, &part);
-                if self.parts.as_slice().iter().all(|part| !is_match(&self.query, part)) {
-                    self.parts = Vec::new().into_iter();
-                    self.before = None;
-                }
-                if is_wanted {
-                    return Ok(Some(part));
-                }
+            if let Some(part) = self.parts.next() {
+                return Ok(Some(part));
             }
-            self.before = None;
             let next = match deadline {
                 Some(deadline) => {
                     let left = deadline.saturating_duration_since(Instant::now());
@@ -181,13 +184,9 @@ impl LiftedSubscription {
                 None => self.events.next().transpose()?,
             };
             let Some(event) = next else { return Ok(None) };
-            self.before = Some(Position(event.position().0.saturating_sub(1)));
-            match self.chains.lift_event(&event) {
-                Ok(parts) => self.parts = parts.into_iter(),
-                Err(e) => {
-                    self.has_failed = true;
-                    return Err(e);
-                }
+            if let Err(e) = self.parts.take(&self.chains, &event) {
+                self.has_failed = true;
+                return Err(e);
             }
         }
     }

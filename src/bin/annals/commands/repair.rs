@@ -1,6 +1,7 @@
 //! `annals repair`: a new store of what survives damage.
 
-use annals::maintain::{self, LostRange, RepairReport};
+use annals::Position;
+use annals::maintain::{self, LeftBehind, LostRange, RepairReport};
 use serde_json::json;
 
 use crate::args::Repair;
@@ -47,6 +48,17 @@ fn write_json(report: &RepairReport, output: &mut Output) -> Result<(), Failure>
     for position in &report.repeated {
         output.line(json!({ "kind": "repeated", "position": position.0 }))?;
     }
+    for name in &report.state.cursors {
+        output.line(json!({ "kind": "cursor", "name": name }))?;
+    }
+    for name in &report.state.views {
+        output.line(json!({ "kind": "view", "name": name }))?;
+    }
+    for left in &report.state.left {
+        let (what, name, position) = told(left);
+        let position = position.map(|position| position.0);
+        output.line(json!({ "kind": "left", "what": what, "name": name, "position": position }))?;
+    }
     output.line(json!({
         "kind": "summary",
         "dry_run": report.dry_run,
@@ -87,7 +99,38 @@ fn write_text(report: &RepairReport, args: &Repair, output: &mut Output) -> Resu
         let bytes = grouped(report.torn_bytes);
         output.line(format_args!("cut     {bytes} bytes of a write that was never finished"))?;
     }
+    for name in &report.state.cursors {
+        output.line(format_args!("cursor  \"{}\"", harmless(name)))?;
+    }
+    for name in &report.state.views {
+        output.line(format_args!("view    \"{}\"", harmless(name)))?;
+    }
+    for left in &report.state.left {
+        match told(left) {
+            (what, Some(name), Some(position)) => {
+                let name = harmless(name);
+                output.line(format_args!("left    {what} \"{name}\", at position {position}"))?;
+            }
+            (what, Some(name), None) => {
+                let name = harmless(name);
+                output.line(format_args!("left    {what} \"{name}\", which cannot be read"))?;
+            }
+            (what, None, _) => {
+                output.line(format_args!("left    each {what} that cannot be read"))?;
+            }
+        }
+    }
     let would = if report.dry_run { " would be" } else { "" };
     let target = harmless(&args.to.display().to_string());
     output.line(format_args!("{} events{would} in {target}", grouped(report.events)))
+}
+
+/// What is not in the new store: what it is, its name, and where it stands in the old one.
+fn told(left: &LeftBehind) -> (&'static str, Option<&str>, Option<Position>) {
+    match left {
+        LeftBehind::Cursor { name, position } => ("cursor", Some(name), *position),
+        LeftBehind::View { name, position } => ("view", Some(name), *position),
+        LeftBehind::UnreadableViews => ("view", None, None),
+        _ => ("cursor", None, None),
+    }
 }

@@ -1,6 +1,7 @@
 //! `annals schema`: the types and versions that the store has ever held, and whether they read.
 
-use annals::kit::{CheckedSchema, SchemaCatalogue, SchemaInfo};
+use annals::SchemaInfo;
+use annals::kit::CheckedSchema;
 use serde_json::{Map, Value, json};
 
 use super::export::read_upcasts;
@@ -17,9 +18,7 @@ pub(crate) fn run(global: &Global, schema: &Schema, output: &mut Output) -> Resu
 }
 
 fn list(global: &Global, output: &mut Output) -> Result<(), Failure> {
-    let mut catalogue = SchemaCatalogue::new(&open_to_read(global)?);
-    catalogue.refresh()?;
-    catalogue.schemas().iter().try_for_each(|schema| {
+    open_to_read(global)?.schemas()?.iter().try_for_each(|schema| {
         if output.json() {
             output.line(Value::Object(fields(schema)))
         } else {
