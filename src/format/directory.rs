@@ -305,4 +305,20 @@ mod tests {
         assert!(decode(most, most).is_some());
         assert!(decode(most, most + 1).is_none(), "more than any store has");
     }
+
+    #[test]
+    fn hashes_are_spread_evenly_over_the_pages() {
+        assert_eq!([0, 1 << 63, u64::MAX].map(|hash| page_of(hash, 10)), [0, 5, 9]);
+        let pages = 7;
+        let slots: Vec<Slot> = (0..7 * 216)
+            .map(|n| Slot { hash: n * (u64::MAX / (7 * 216)), segment: 1, frame: 8 })
+            .collect();
+        let mut bytes = Vec::new();
+        put_pages(&mut bytes, &slots, pages);
+        assert_eq!(bytes.len(), 7 * PAGE_BYTES);
+        for page in bytes.chunks(PAGE_BYTES) {
+            let page = Page::read(page).unwrap();
+            assert!(!page.spills && (215..=217).contains(&page.slots().count()));
+        }
+    }
 }
