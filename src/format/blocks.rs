@@ -171,4 +171,54 @@ mod tests {
         assert!(Trailer::decode(bytes, FileKind::SealedIndex, len + 1).is_err());
         assert!(Trailer::decode(bytes, FileKind::Directory, len).is_err());
     }
+
+    /// A trailer with a right checksum, and a version of its own.
+    fn of_version(trailer: &Trailer, version: u8) -> Vec<u8> {
+        let mut bytes = trailer.encode();
+        bytes[MAGIC.len()] = version;
+        let crc = crc32(&bytes[..TRAILER_BYTES - 4]);
+        super::super::codec::patch_u32(&mut bytes, TRAILER_BYTES - 4, crc);
+        bytes
+    }
+
+    #[test]
+    fn older_derived_files_are_refused_and_newer_ones_read() {
+        let kind = FileKind::IdRun;
+        let trailer = Trailer { kind, body: 4096, footer: 0, table_crc: 7, clean: false };
+        let len = 4096 + 4 + 48;
+        for version in [1, 2] {
+            let found = Trailer::decode(&of_version(&trailer, version), kind, len).unwrap_err();
+            assert!(!found.unsupported, "it is built again, and stops nothing");
+        }
+        for version in [3, 4] {
+            assert_eq!(Trailer::decode(&of_version(&trailer, version), kind, len), Ok(trailer));
+        }
+    }
+
+    #[test]
+    fn a_footer_lies_in_the_body() {
+        let kind = FileKind::Directory;
+        let at = |footer| Trailer { kind, body: 5000, footer, table_crc: 0, clean: false };
+        let len = 5000 + 2 * 4 + 48;
+        assert!(Trailer::decode(&at(5000).encode(), kind, len).is_ok(), "an empty one");
+        assert!(Trailer::decode(&at(5001).encode(), kind, len).is_err());
+        assert!(Trailer::decode(&at(0).encode(), kind, len).is_ok());
+        let huge = Trailer { body: u64::MAX, ..at(0) };
+        assert!(Trailer::decode(&huge.encode(), kind, len).is_err());
+    }
+
+    #[test]
+    fn a_table_has_a_row_for_each_block_that_was_begun() {
+        for (body, rows) in [(0, 0), (1, 1), (4095, 1), (4096, 1), (4097, 2), (8192, 2)] {
+            assert_eq!(table_bytes(body as u64), rows * 4, "{body} bytes");
+            let mut builder = TableBuilder::default();
+            builder.add(&vec![3; body]);
+            let behind = builder.finish(FileKind::IdRun, 0, false);
+            let len = (body + behind.len()) as u64;
+            assert_eq!(behind.len() as u64, rows * 4 + TRAILER_BYTES as u64, "{body} bytes");
+            let trailer_at = behind.len() - TRAILER_BYTES;
+            let trailer = Trailer::decode(&behind[trailer_at..], FileKind::IdRun, len).unwrap();
+            assert_eq!(trailer.body, body as u64);
+        }
+    }
 }

@@ -85,4 +85,10 @@ mod tests {
         assert_eq!(SavedCursor::decode(&expected), Ok(saved));
         assert!(SavedCursor::decode(&expected[1..]).unwrap_err().unsupported);
     }
+
+    #[test]
+    fn keys_of_cursors_begin_with_their_prefix() {
+        assert_eq!(cursor_prefix(), [1]);
+        assert!(cursor_key("billing").starts_with(&cursor_prefix()));
+    }
 }

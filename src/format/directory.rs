@@ -250,4 +250,75 @@ mod tests {
         row.put(&mut row_bytes);
         assert_eq!(row_bytes.len(), ROW_BYTES);
     }
+
+    #[test]
+    fn pages_are_filled_to_85_of_100() {
+        assert_eq!(PAGE_SLOTS, 255);
+        // 216.75 slots a page.
+        for (slots, pages) in
+            [(0, 1), (1, 1), (216, 1), (217, 2), (433, 2), (434, 3), (21_675, 100)]
+        {
+            assert_eq!(pages_for(slots), pages, "{slots} slots");
+        }
+    }
+
+    #[test]
+    fn a_page_spills_only_when_it_has_to() {
+        for (count, all, spills) in [(254, 1, false), (255, 1, false), (256, 2, true)] {
+            let slots: Vec<Slot> =
+                (0..count).map(|frame| Slot { hash: 7, segment: 1, frame }).collect();
+            let mut bytes = Vec::new();
+            put_pages(&mut bytes, &slots, 1);
+            assert_eq!(bytes.len(), all * PAGE_BYTES, "{count} slots");
+            let first = Page::read(&bytes[..PAGE_BYTES]).unwrap();
+            assert_eq!(first.spills, spills, "{count} slots");
+            assert!(first.slots().eq(slots.iter().take(PAGE_SLOTS).copied()));
+        }
+        let mut bytes = Vec::new();
+        put_pages(&mut bytes, &[], 3);
+        assert_eq!(bytes.len(), 3 * PAGE_BYTES, "pages without slots");
+    }
+
+    #[test]
+    fn what_is_no_page_is_refused() {
+        let mut bytes = Vec::new();
+        put_pages(&mut bytes, &[Slot { hash: 7, segment: 1, frame: 2 }], 1);
+        assert!(Page::read(&bytes).is_some());
+        assert!(Page::read(&bytes[..PAGE_BYTES - 1]).is_none(), "cut");
+        assert!(Page::read(&[&bytes[..], &[0]].concat()).is_none(), "too long");
+        bytes[..2].copy_from_slice(&256_u16.to_le_bytes());
+        assert!(Page::read(&bytes).is_none(), "more slots than there is room for");
+        bytes[..2].copy_from_slice(&255_u16.to_le_bytes());
+        assert!(Page::read(&bytes).is_some());
+    }
+
+    #[test]
+    fn the_pages_of_a_footer_are_bounded() {
+        let decode = |pages, all_pages| {
+            let footer =
+                DirectoryFooter { store: [1; 16], pages, all_pages, streams: 4, segments: 1 };
+            DirectoryFooter::decode(&mut Cursor::new(&footer.encode()))
+        };
+        assert!(decode(3, 3).is_some());
+        assert!(decode(4, 3).is_none(), "more pages than all pages");
+        let most = 0x0100_0000_0000;
+        assert!(decode(most, most).is_some());
+        assert!(decode(most, most + 1).is_none(), "more than any store has");
+    }
+
+    #[test]
+    fn hashes_are_spread_evenly_over_the_pages() {
+        assert_eq!([0, 1 << 63, u64::MAX].map(|hash| page_of(hash, 10)), [0, 5, 9]);
+        let pages = 7;
+        let slots: Vec<Slot> = (0..7 * 216)
+            .map(|n| Slot { hash: n * (u64::MAX / (7 * 216)), segment: 1, frame: 8 })
+            .collect();
+        let mut bytes = Vec::new();
+        put_pages(&mut bytes, &slots, pages);
+        assert_eq!(bytes.len(), 7 * PAGE_BYTES);
+        for page in bytes.chunks(PAGE_BYTES) {
+            let page = Page::read(page).unwrap();
+            assert!(!page.spills && (215..=217).contains(&page.slots().count()));
+        }
+    }
 }

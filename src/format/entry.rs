@@ -248,4 +248,56 @@ mod tests {
         assert!(parts(&[0, 0x80, 1, b'A']).unwrap_err().unsupported);
         assert!(parts(&[0, 0, 1, 0xff]).is_err(), "not UTF-8");
     }
+
+    #[test]
+    fn each_field_is_there_only_if_it_was_given() {
+        let bare = NewEvent::new("A", "xy").content_type(BINARY);
+        let id = EventId::from_bytes([9; 16]);
+        let time = Timestamp::from_micros(6);
+        for (event, id) in [
+            (bare.clone(), None),
+            (bare.clone(), Some(id)),
+            (bare.clone().created_at(time), None),
+            (bare.clone().schema_version(7), None),
+            (bare.clone().content_type("text/plain"), None),
+            (bare.clone().content_type(JSON), None),
+            (bare.clone().correlation("c"), None),
+            (bare.clone().causation("d"), None),
+            (bare.clone().tags(["a"]), None),
+            (bare.clone().metadata("m"), None),
+        ] {
+            let mut bytes = Vec::new();
+            put_entry(&mut bytes, &event, id);
+            let found = parts(&bytes).unwrap();
+            assert_eq!(text_at(&bytes, TYPE_AT), b"A");
+            assert_eq!(found.data(&bytes), b"xy");
+            assert_eq!(found.json, event.content_type == JSON);
+            assert_eq!(found.schema_version, event.schema_version);
+            assert_eq!(found.has_time.then_some(found.created_at), event.created_at);
+            assert_eq!(found.id(&bytes), id);
+            let content_type = if event.content_type == "text/plain" { "text/plain" } else { "" };
+            assert_eq!(text_at(&bytes, found.content_type), content_type.as_bytes());
+            let text = |text: Option<&str>| text.unwrap_or_default().as_bytes().to_vec();
+            assert_eq!(text_at(&bytes, found.correlation), text(event.correlation.as_deref()));
+            assert_eq!(text_at(&bytes, found.causation), text(event.causation.as_deref()));
+            assert_eq!(found.tags(&bytes).len(), if event.tags.is_empty() { 0 } else { 2 });
+            assert_eq!(found.metadata(&bytes), &event.metadata[..]);
+        }
+    }
+
+    #[test]
+    fn names_are_not_empty_and_tags_end_where_they_say() {
+        assert!(parts(&[0, 0, 0, b'x']).is_err(), "no type");
+        assert!(is_name("\u{e9}".as_bytes()) && is_name(b"e"));
+        assert!(!is_name(b"") && !is_name(b"e\xff"));
+        let tags = flag::TAGS.to_le_bytes();
+        let entry = |len: u8| [&tags[..], b"\x01A", &[len, 0], b"\x02ab\x01cxy"].concat();
+        let whole = entry(5);
+        let found = parts(&whole).unwrap();
+        assert_eq!(found.tags(&whole), b"\x02ab\x01c");
+        assert_eq!(found.data(&whole), b"xy");
+        assert!(parts(&entry(4)).is_err(), "the end is inside a tag");
+        // One flag more than this version knows.
+        assert!(parts(&[0, 2, 1, b'A']).unwrap_err().unsupported);
+    }
 }

@@ -208,4 +208,19 @@ mod tests {
             assert_eq!(parse_directory(other), None, "{other}");
         }
     }
+
+    #[test]
+    fn the_files_of_a_segment_have_its_ordinal_and_generation() {
+        let (ordinal, generation) = (7, 1);
+        for file in [
+            LogFile::Segment { ordinal, generation },
+            LogFile::SealedIndex { ordinal, generation },
+            LogFile::IndexCheckpoint { ordinal, generation },
+        ] {
+            assert!(file.is_of(7, 1));
+            assert!(!file.is_of(7, 0) && !file.is_of(8, 1));
+        }
+        assert!(!LogFile::IdRun { first: 7, last: 7 }.is_of(7, 1));
+        assert_eq!(LogFile::IdRun { first: 7, last: 8 }.path(), "log/0000000007-0000000008.ids");
+    }
 }

@@ -511,4 +511,191 @@ mod tests {
         let bound = events_frame_bound([3, 4].into_iter(), 3, 15, 5);
         assert!(bound >= batch().len());
     }
+
+    /// A frame of one kind and length without tables, with a right checksum.
+    fn control(kind: u8, len: u32) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_watermark(&mut bytes, &place());
+        bytes[15] = kind;
+        bytes.resize(64, 0);
+        super::super::codec::patch_u32(&mut bytes, OFF_LEN, len);
+        let head = bytes[OFF_LEN..len as usize].to_vec();
+        let crc = place().seed.head_crc(place().offset, &head);
+        super::super::codec::patch_u32(&mut bytes, 0, crc);
+        bytes
+    }
+
+    #[test]
+    fn only_kinds_that_say_so_are_skipped() {
+        for byte in 0..=u8::MAX {
+            let kind = Kind::of(byte);
+            match byte {
+                0x81..=0x84 | 0xc1 => assert_eq!(kind.map(|kind| kind as u8), Ok(byte)),
+                0xc0.. => assert_eq!(kind, Ok(Kind::Unknown), "{byte:#x}"),
+                _ => assert!(kind.unwrap_err().unsupported, "{byte:#x}"),
+            }
+        }
+        assert_eq!(parse(&control(0xc2, 28)).unwrap().kind, Kind::Unknown);
+        assert!(parse(&control(0x85, 28)).unwrap_err().unsupported);
+        assert!(!parse(&control(0x41, 28)).unwrap_err().unsupported, "no frame at all");
+    }
+
+    #[test]
+    fn a_frame_has_room_for_its_head_and_ends_within_the_room() {
+        assert!(parse(&control(0xc1, 28)).is_ok());
+        assert!(parse(&control(0xc1, 24)).is_err(), "shorter than a head");
+        let bytes = lone();
+        let within = |room| Frame::parse(&bytes, place().seed, place().offset, room);
+        assert!(within(48).is_ok(), "it ends where the room does");
+        assert!(within(47).is_err());
+    }
+
+    #[test]
+    fn the_time_and_the_positions_of_a_head_come_back() {
+        for bytes in [lone(), batch()] {
+            let frame = parse(&bytes).unwrap();
+            assert_eq!(frame.time, place().time);
+            assert_eq!((frame.durable_end, frame.previous), (4096, 0x0102_0304));
+            assert_eq!(frame.len as usize, bytes.len());
+        }
+        let fits = |micros| time_that_fits(Timestamp::from_micros(micros)).as_micros();
+        assert_eq!([-1, 0, 7].map(fits), [0, 0, 7], "nothing before 1970");
+        let last = 0x00ff_ffff_ffff_ffff;
+        assert_eq!([last, last + 1, i64::MAX].map(fits), [last; 3], "nor behind 4253");
+    }
+
+    /// A batch of some events of two streams, whose rows are as given.
+    fn rows(rows: &[(u32, u16)]) -> Result<Frame, Invalid> {
+        let entries = [0; 12];
+        let event = |(end, stream)| FrameEvent { crc: 0, end, stream, version_offset: 0 };
+        let events: Vec<_> = rows.iter().copied().map(event).collect();
+        let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
+        let mut out = Vec::new();
+        put_events(&mut out, &place(), streams.into_iter(), &events, &entries, &[]);
+        Frame::parse(&out, place().seed, place().offset, 1 << 20)
+    }
+
+    #[test]
+    fn rows_that_do_not_fit_the_frame_are_refused_with_any_checksum() {
+        assert!(rows(&[(4, 0), (12, 1)]).is_ok());
+        assert!(
+            rows(&[(12, 0), (12, 1)]).is_ok(),
+            "what is wrong with an empty entry it says itself"
+        );
+        assert!(rows(&[(8, 0), (4, 0), (12, 1)]).is_err(), "an entry that ends before it begins");
+        assert!(rows(&[(4, 0), (12, 2)]).is_err(), "a stream that is not there");
+        assert!(rows(&[(4, 0), (11, 1)]).is_err(), "bytes of no event");
+        assert!(rows(&[(4, 0), (13, 1)]).is_err(), "an entry beyond the frame");
+    }
+
+    #[test]
+    fn a_batch_of_one_stream_comes_back() {
+        let entries = b"\x00\x00\x01Ax\x00\x00\x01By";
+        let event = |start: usize, version_offset| FrameEvent {
+            crc: crc32(&entries[start..start + 5]),
+            end: u32::try_from(start).unwrap() + 5,
+            stream: 0,
+            version_offset,
+        };
+        let events = [event(0, 0), event(5, 1)];
+        let stream = FrameStream { name: "a-1", first_version: MAX_POSITION };
+        let mut bytes = Vec::new();
+        put_events(&mut bytes, &place(), [stream].into_iter(), &events, entries, &[]);
+        let frame = parse(&bytes).unwrap();
+        assert_eq!((frame.events, frame.streams()), (2, 1));
+        let second = frame.event(&bytes, 1).unwrap();
+        assert_eq!(&bytes[second.entry.range()], b"\x00\x00\x01By");
+        let (first_version, _) = frame.stream(&bytes, 0).unwrap();
+        assert_eq!(second.version(first_version), Some(MAX_POSITION + 1));
+        assert!(frame.stream(&bytes, 1).is_none() && frame.event(&bytes, 2).is_none());
+        assert_eq!(frame.state_writes(&bytes), Ok(&[][..]));
+    }
+
+    #[test]
+    fn positions_and_versions_that_no_store_has_are_refused() {
+        let last = 0x0fff_ffff_ffff_ffff;
+        for (base, is_one) in [(0, false), (1, true), (last, true), (last + 1, false)] {
+            let begin = Begin {
+                base,
+                predecessor: 0,
+                predecessor_end: 0,
+                predecessor_crc: 0,
+                cut: false,
+                predecessor_chain: Chain::EMPTY,
+            };
+            let mut bytes = Vec::new();
+            put_begin(&mut bytes, &place(), &begin);
+            let frame = parse(&bytes).unwrap();
+            assert_eq!(frame.begin(&bytes), is_one.then_some(begin), "{base}");
+            assert_eq!(frame.seal(&bytes), None);
+        }
+        for (first_version, is_one) in [(last, true), (last + 1, false)] {
+            let entry = b"\x00\x00\x01Ax";
+            let event = FrameEvent { crc: crc32(entry), end: 5, stream: 0, version_offset: 0 };
+            let stream = FrameStream { name: "a-1", first_version };
+            let mut bytes = Vec::new();
+            put_events(&mut bytes, &place(), [stream].into_iter(), &[event], entry, &[]);
+            let frame = parse(&bytes).unwrap();
+            assert_eq!(frame.stream(&bytes, 0).is_some(), is_one, "{first_version}");
+            assert_eq!(frame.begin(&bytes), None);
+        }
+    }
+
+    #[test]
+    fn frames_are_the_same_behind_other_bytes_and_their_checksums_are_returned() {
+        let begin = Begin {
+            base: 9,
+            predecessor: 1,
+            predecessor_end: 5000,
+            predecessor_crc: 77,
+            cut: false,
+            predecessor_chain: Chain(88),
+        };
+        let time = Timestamp::from_micros(3);
+        let seal =
+            Seal { frames: 2, events: 3, first_time: time, last_time: time, chain: Chain(4) };
+        let events = |out: &mut Vec<u8>| {
+            let entries = b"\x00\x00\x01Ax\x00\x00\x01By";
+            let [one, two] = [(0, 5, 0), (5, 10, 1)].map(|(start, end, stream)| FrameEvent {
+                crc: crc32(&entries[start..end]),
+                end: u32::try_from(end).unwrap(),
+                stream,
+                version_offset: 0,
+            });
+            let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
+            put_events(out, &place(), streams.into_iter(), &[one, two], entries, b"state")
+        };
+        let put: [&dyn Fn(&mut Vec<u8>) -> u32; 4] = [
+            &events,
+            &|out| put_begin(out, &place(), &begin),
+            &|out| put_seal(out, &place(), &seal),
+            &|out| put_watermark(out, &place()),
+        ];
+        for put in put {
+            let (mut alone, mut behind) = (Vec::new(), vec![0xaa; 36]);
+            let crc = put(&mut alone);
+            assert_eq!(put(&mut behind), crc);
+            assert_eq!(behind[36..], alone[..]);
+            assert_eq!(parse(&alone).unwrap().crc, crc);
+        }
+    }
+
+    #[test]
+    fn the_bound_covers_the_largest_frames() {
+        let (entries, state) = (vec![7; 70_000], vec![8; 9_000]);
+        for count in [1, 2, 300] {
+            let names: Vec<String> = (0..count).map(|n| format!("s-{n:0250}")).collect();
+            let streams = names.iter().map(|name| FrameStream { name, first_version: u64::MAX });
+            let events: Vec<FrameEvent> = (1..=1000)
+                .map(|n| FrameEvent { crc: n, end: 70 * n, stream: 0, version_offset: 0 })
+                .collect();
+            let mut out = Vec::new();
+            put_events(&mut out, &place(), streams, &events, &entries, &state);
+            let lens = names.iter().map(String::len);
+            let bound = events_frame_bound(lens, events.len(), entries.len(), state.len());
+            assert!(out.len() <= bound, "{count} streams: {} bytes, bound {bound}", out.len());
+            // Of each stream it takes 8 bytes too many for the length of its name.
+            assert!(bound <= out.len() + 8 * count + 4 * 1000 + 8, "{count} streams");
+        }
+    }
 }

@@ -156,4 +156,20 @@ mod tests {
         newer[HEAD_WORDS - 1] = checksum(&newer);
         assert_eq!(Head::decode(&newer), None);
     }
+
+    #[test]
+    fn another_magic_and_unknown_features_say_nothing() {
+        let with = |word: usize, value: u64| {
+            let mut words = head().encode();
+            words[word] = value;
+            words[HEAD_WORDS - 1] = checksum(&words);
+            Head::decode(&words)
+        };
+        assert_eq!(with(0, u64::from_le_bytes(MAGIC)), Some(head()));
+        assert_eq!(with(0, u64::from_le_bytes(*b"ANNALSTA")), None);
+        assert_eq!(with(1, 1 | 1 << 16), Some(head()));
+        assert_eq!(with(1, 2 | 1 << 16), Some(head()), "newer, and made for this reader too");
+        assert_eq!(with(1, 1 | 2 << 16), None);
+        assert_eq!(with(1, 1 | 1 << 16 | 1 << 32), None);
+    }
 }

@@ -268,4 +268,105 @@ mod tests {
         let impossible = IdRunFooter { ids: 1 << 32, ..footer };
         assert_eq!(IdRunFooter::decode(&impossible.encode()), None);
     }
+
+    #[test]
+    fn the_bytes_of_a_run_are_locked() {
+        // Two bits choose the bucket: 44 of the hash are left, and 5 of the event.
+        let layout = IdLayout::new(32, 31);
+        assert_eq!((layout.bucket_bits, layout.event_bits, layout.width()), (2, 5, 49));
+        let entries = [(1, 30), (1 << 44, 0), (3 << 44 | 5, 31)];
+        let mut bytes = vec![0xaa];
+        put_run(&mut bytes, layout, &entries);
+        let mut expected = vec![0xaa];
+        for start in [0_u32, 1, 2, 2, 3] {
+            expected.put_u32(start);
+        }
+        let packed = (1_u128 << 5 | 30) | 0 << 49 | (5_u128 << 5 | 31) << 98;
+        expected.extend_from_slice(&packed.to_le_bytes());
+        expected.resize(1 + 20 + 19 + 8, 0);
+        assert_eq!(bytes, expected);
+        assert_eq!(layout.bytes(), Some(20 + (49 * 32) / 8 + 8));
+    }
+
+    #[test]
+    fn layouts_are_locked() {
+        let locked = |ids, events| {
+            let layout = IdLayout::new(ids, events);
+            (layout.bucket_bits, layout.event_bits)
+        };
+        assert_eq!(locked(0, 0), (0, 1), "an event takes a bit at least");
+        assert_eq!(locked(15, 15), (0, 4));
+        assert_eq!(locked(16, 16), (1, 5));
+        assert_eq!(locked(1000, 1000), (6, 10));
+        assert_eq!(locked(1000, 1 << 40), (30, 41), "the rest has to fit beside the event");
+        assert_eq!(locked(u64::MAX, 1), (46, 1), "not more than there are of the hash");
+        assert_eq!(IdLayout::new(1000, 1000).bytes(), Some(65 * 4 + 50 * 1000 / 8 + 8));
+    }
+
+    #[test]
+    fn entries_are_read_from_their_own_bytes() {
+        let layout = IdLayout::new(1000, 1000);
+        // 65 buckets, 50 bits each.
+        assert_eq!(layout.entries_range(&(0..0)), 260..268);
+        assert_eq!(layout.entries_range(&(3..5)), 260 + 18..260 + 32 + 8);
+        assert_eq!(layout.entries_range(&(4..8)), 260 + 25..260 + 50 + 8);
+    }
+
+    #[test]
+    fn buckets_that_leave_the_run_are_refused() {
+        let layout = IdLayout::new(32, 31);
+        let entries = |start: u32, end: u32| {
+            layout.bucket_entries(&[start.to_le_bytes(), end.to_le_bytes()].concat())
+        };
+        assert_eq!((entries(3, 3), entries(3, 32)), (Some(3..3), Some(3..32)));
+        assert_eq!((entries(4, 3), entries(3, 33)), (None, None));
+    }
+
+    #[test]
+    fn entries_are_before_a_hash_and_event_as_they_are_sorted() {
+        let count = 200;
+        // Few hashes, each with many events.
+        let mut all: Vec<(u64, u64)> = (0..count).map(|n| (kept(hash_of(n % 7)), n)).collect();
+        all.sort_unstable();
+        let layout = IdLayout::new(count, count);
+        let mut bytes = Vec::new();
+        put_run(&mut bytes, layout, &all);
+        for hash in (0..7).map(hash_of) {
+            let range = layout.bucket_entries(&bytes[layout.bucket_range(hash)]).unwrap();
+            for entry in range {
+                let one = &bytes[layout.entries_range(&(entry..entry + 1))];
+                for event in [0, 50, all[entry].1, all[entry].1 + 1, 199] {
+                    let expected = all[entry] < (kept(hash), event);
+                    assert_eq!(layout.is_before(one, entry, hash, event), Some(expected));
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn impossible_footers_are_refused() {
+        let footer = IdRunFooter {
+            store: [1; 16],
+            first_segment: 3,
+            last_segment: 3,
+            first_salt: [4; 16],
+            last_salt: [5; 16],
+            base: 6,
+            events: 9,
+            ids: 9 * 67,
+        };
+        let is_possible = |footer: IdRunFooter| IdRunFooter::decode(&footer.encode()).is_some();
+        assert!(is_possible(footer), "an id, 64 tags, correlation and causation of each event");
+        assert!(!is_possible(IdRunFooter { ids: 9 * 67 + 1, ..footer }));
+        assert!(!is_possible(IdRunFooter { first_segment: 4, ..footer }));
+        let last = 0x0fff_ffff_ffff_ffff;
+        assert!(is_possible(IdRunFooter { base: last, ..footer }));
+        assert!(!is_possible(IdRunFooter { base: last + 1, ..footer }));
+        let most = 0x0001_0000_0000_0000;
+        assert!(is_possible(IdRunFooter { events: most, ..footer }));
+        assert!(!is_possible(IdRunFooter { events: most + 1, ..footer }));
+        let many = IdRunFooter { events: most, ids: u64::from(u32::MAX), ..footer };
+        assert!(is_possible(many));
+        assert!(!is_possible(IdRunFooter { ids: many.ids + 1, ..many }));
+    }
 }

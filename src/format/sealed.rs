@@ -440,4 +440,145 @@ mod tests {
             assert!(SealedFooter::decode(&bytes[..len]).is_none());
         }
     }
+
+    fn footer() -> SealedFooter {
+        SealedFooter {
+            store: [1; 16],
+            salt: [2; 16],
+            ordinal: 3,
+            generation: 4,
+            base: 5,
+            events: 6,
+            frames: 7,
+            end: 8,
+            last_crc: 9,
+            chain: Chain(10),
+            first_time: Timestamp::from_micros(11),
+            last_time: Timestamp::from_micros(12),
+            terms: 13,
+            types: 14,
+            categories: 15,
+            ids: 16,
+            offset_width: 17,
+            type_width: 18,
+            category_width: 19,
+            sections: Sections::default(),
+        }
+    }
+
+    #[test]
+    fn impossible_footers_are_refused() {
+        let is_possible = |footer: SealedFooter| SealedFooter::decode(&footer.encode()).is_some();
+        let last = 0x0fff_ffff_ffff_ffff;
+        assert!(is_possible(SealedFooter { base: last, ..footer() }));
+        assert!(!is_possible(SealedFooter { base: last + 1, ..footer() }));
+        for (width, possible) in [(57, true), (58, false)] {
+            assert_eq!(is_possible(SealedFooter { offset_width: width, ..footer() }), possible);
+            assert_eq!(is_possible(SealedFooter { type_width: width, ..footer() }), possible);
+            assert_eq!(is_possible(SealedFooter { category_width: width, ..footer() }), possible);
+        }
+        for (len, possible) in [(1, true), (2, false)] {
+            let ids = Section { at: u64::MAX - 1, len };
+            let sections = Sections { ids, ..Sections::default() };
+            assert_eq!(is_possible(SealedFooter { sections, ..footer() }), possible);
+        }
+    }
+
+    #[test]
+    fn sections_may_be_added_and_not_left_out() {
+        let bytes = footer().encode();
+        let count_at = bytes.len() - 10 * 16 - 4;
+        let with = |count: u32| {
+            let mut bytes = [&bytes[..], &[7; 16]].concat();
+            super::super::codec::patch_u32(&mut bytes, count_at, count);
+            SealedFooter::decode(&bytes)
+        };
+        assert_eq!(u32_at(&bytes, count_at), Some(10));
+        assert_eq!((with(10), with(11)), (Some(footer()), Some(footer())));
+        assert_eq!(with(9), None);
+    }
+
+    #[test]
+    fn zones_sum_up_what_they_hold() {
+        let time = Timestamp::from_micros;
+        let mut zone = Zone::EMPTY;
+        zone.add(time(7), 1, 64);
+        zone.add(time(5), 65, 2);
+        zone.add(time(6), 3, 3);
+        let sum = Zone { earliest: time(5), latest: time(7), types: 0b1010, categories: 0b1101 };
+        assert_eq!(zone, sum);
+        let mut column = Vec::new();
+        Zone::EMPTY.put(&mut column);
+        zone.put(&mut column);
+        assert_eq!(column.len(), 2 * ZONE_BYTES);
+        let locked = [&[5, 0, 0, 0, 0, 0, 0, 0, 7, 0, 0, 0, 0, 0, 0, 0][..], &[0b1010, 0]].concat();
+        assert_eq!(column[32..50], locked);
+        assert_eq!((Zone::at(&column, 0), Zone::at(&column, 1)), (Some(Zone::EMPTY), Some(zone)));
+        assert_eq!((Zone::at(&column, 2), Zone::at(&column, usize::MAX)), (None, None));
+    }
+
+    #[test]
+    fn names_and_terms_come_back() {
+        let row = NameRow { name: "OrderPlaced".into(), events: 3, first: 1, last: 0x0102 };
+        let mut bytes = Vec::new();
+        row.put(&mut bytes);
+        assert_eq!(bytes, b"\x03\0\0\0\x01\0\0\0\x02\x01\0\0\x0b\0OrderPlaced");
+        assert_eq!(NameRow::read(&mut Cursor::new(&bytes)), Some(row));
+        for len in 0..bytes.len() {
+            assert_eq!(NameRow::read(&mut Cursor::new(&bytes[..len])), None, "{len} bytes");
+        }
+        bytes[14] = 0xff;
+        assert_eq!(NameRow::read(&mut Cursor::new(&bytes)), None, "not UTF-8");
+
+        let mut column = Vec::new();
+        put_term(&mut column, 0x0102, 3);
+        put_term(&mut column, 0x0103, 0x0405);
+        assert_eq!(column[12..], [3, 1, 0, 0, 0, 0, 0, 0, 5, 4, 0, 0]);
+        assert_eq!((term_hash(&column, 0), term_hash(&column, 1)), (Some(0x0102), Some(0x0103)));
+        assert_eq!((term_posting(&column, 0), term_posting(&column, 1)), (Some(3), Some(0x0405)));
+        assert_eq!((term_hash(&column, 2), term_posting(&column, 2)), (None, None));
+    }
+
+    #[test]
+    fn impossible_postings_are_refused() {
+        let put = |count: u64, first_version: u64, back: u64| {
+            let mut bytes = Vec::new();
+            bytes.put_varint(count);
+            bytes.put_varint(first_version);
+            bytes.put_varint(back);
+            bytes.put(&[7, 1, 1]);
+            bytes
+        };
+        let read = |count, first_version, back| {
+            Posting::read(&put(count, first_version, back), 9).map(|posting| posting.head)
+        };
+        let head = PostingHead { count: 2, first_version: 1, previous: 0 };
+        assert_eq!(read(2 << 1, 1, 0), Some(head.clone()));
+        assert_eq!(read(2 << 1 | 1, 1, 0), None, "a pointer that jumps");
+        assert_eq!(read(0, 1, 0), None, "no event");
+        assert_eq!(read(2 << 1, 0, 0), None, "no version");
+        let last = 0x0fff_ffff_ffff_ffff;
+        assert_eq!(read(2 << 1, last + 1, 0), None, "a version that no stream has");
+        let at_last = PostingHead { first_version: last, ..head.clone() };
+        assert_eq!(read(2 << 1, last, 0), Some(at_last));
+        assert_eq!(read(2 << 1, 1, 9), Some(PostingHead { previous: 1, ..head.clone() }));
+        assert_eq!(read(2 << 1, 1, 10), Some(head), "the one before the first is none");
+        assert_eq!(read(2 << 1, 1, 11), None, "a segment before the first");
+    }
+
+    #[test]
+    fn ways_in_are_locked() {
+        let events: Vec<u32> = (0..300).map(|n| 2 * n + 5).collect();
+        let head = PostingHead { count: 300, first_version: 1, previous: 0 };
+        let mut bytes = Vec::new();
+        put_posting(&mut bytes, 9, &head, &events);
+        let mut expected = vec![0xd8, 0x04, 1, 0];
+        for (event, offset) in [(127 * 2 + 5, 128_u32), (255 * 2 + 5, 256)] {
+            expected.put_u32(event);
+            expected.put_u32(offset);
+        }
+        expected.push(5);
+        expected.resize(expected.len() + 299, 2);
+        assert_eq!(bytes, expected);
+    }
 }

@@ -165,4 +165,23 @@ mod tests {
         let (a, b) = (Chain::EMPTY.with(1).with(2), Chain::EMPTY.with(2).with(1));
         assert_ne!(a, b);
     }
+
+    #[test]
+    fn required_features_are_unsupported_and_not_corrupt() {
+        let mut bytes = header().encode();
+        bytes[OFF_FLAGS] = 1;
+        let crc = crc32(&bytes[..OFF_CRC]);
+        super::super::codec::patch_u32(&mut bytes, OFF_CRC, crc);
+        assert!(SegmentHeader::decode(&bytes).unwrap_err().unsupported);
+    }
+
+    #[test]
+    fn the_checksum_of_a_header_is_the_one_in_it() {
+        assert_eq!(header().crc(), crc32(&header().encode()[..60]));
+    }
+
+    #[test]
+    fn the_chain_is_fnv_1a() {
+        assert_eq!(Chain::EMPTY.with(u32::from_le_bytes(*b"foob")), Chain(0xdd12_0e79_0c25_12af));
+    }
 }

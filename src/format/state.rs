@@ -321,4 +321,60 @@ mod tests {
         assert!(matches!(Group::parse(&bytes, [7; 16], 4104, 1 << 20), Parsed::Invalid(_)));
         assert!(matches!(Group::parse(&bytes, [7; 16], 4096, 40), Parsed::Invalid(_)));
     }
+
+    #[test]
+    fn a_group_begins_and_ends_within_its_room() {
+        let bytes = group();
+        let within = |len: usize, room| Group::parse(&bytes[..len], [7; 16], 4096, room);
+        assert!(matches!(within(48, 48), Parsed::Group(_)), "it ends where the room does");
+        assert!(matches!(within(48, 47), Parsed::Invalid(_)));
+        assert!(matches!(within(27, 32), Parsed::Needs(28)), "a mark would fit");
+        assert!(matches!(within(27, 31), Parsed::Invalid(_)), "nothing would");
+        assert!(matches!(within(28, 48), Parsed::Needs(43)), "the whole head");
+    }
+
+    /// A group with right checksums whose fields are as given.
+    fn mended(kind: u32, len: u32) -> Parsed {
+        let mut out = Vec::new();
+        put_group(&mut out, &place(), GroupKind::Mark, [].into_iter());
+        patch_u32(&mut out, OFF_LEN, len);
+        patch_u32(&mut out, 16, kind);
+        let crc = head_crc(&place(), &out[OFF_LEN..28]);
+        patch_u32(&mut out, 0, crc);
+        parse(&out)
+    }
+
+    #[test]
+    fn wrong_fields_are_refused_with_any_checksum() {
+        // 28 bytes and 4 of padding.
+        assert!(matches!(mended(2, 32 | 4), Parsed::Group(_)));
+        assert!(matches!(mended(2, 24), Parsed::Invalid(e) if !e.unsupported), "too short");
+        assert!(matches!(mended(2, 32 | 5), Parsed::Invalid(e) if !e.unsupported), "27 bytes");
+        assert!(matches!(mended(2, 32 | 3), Parsed::Invalid(e) if !e.unsupported), "29 bytes");
+        for kind in [0, 4] {
+            assert!(matches!(mended(kind, 32 | 4), Parsed::Invalid(e) if e.unsupported));
+        }
+    }
+
+    #[test]
+    fn groups_are_the_same_behind_other_bytes() {
+        let writes: [(&[u8], Write<'_>); 1] = [(b"a", Write::Value(b"xyz"))];
+        let (mut alone, mut behind) = (Vec::new(), vec![0xaa; 5]);
+        put_group(&mut alone, &place(), GroupKind::Writes, writes.into_iter());
+        put_group(&mut behind, &place(), GroupKind::Writes, writes.into_iter());
+        assert_eq!(behind[5..], alone[..]);
+        assert_eq!(alone.len() % 8, 0);
+    }
+
+    #[test]
+    fn newer_formats_are_unsupported_and_not_corrupt() {
+        let header = StateHeader { store: [1; 16], salt: [2; 16], number: 3, len: 65_536 };
+        for at in [OFF_VERSION + 2, OFF_VERSION + 4] {
+            let mut bytes = header.encode();
+            bytes[at] = 2;
+            let crc = crc32(&bytes[..OFF_CRC]);
+            patch_u32(&mut bytes, OFF_CRC, crc);
+            assert!(StateHeader::decode(&bytes).unwrap_err().unsupported, "byte {at}");
+        }
+    }
 }

@@ -156,4 +156,29 @@ mod tests {
         bytes[14] = 9;
         assert!(Writes::parse(&bytes, 6, bytes.len()).unwrap_err().unsupported);
     }
+
+    #[test]
+    fn tables_with_rows_of_their_own_counting_are_refused() {
+        let writes: [(&[u8], Write<'_>); 3] =
+            [(b"a", Write::Deleted), (b"b", Write::Deleted), (b"c", Write::Lost)];
+        let mut bytes = Vec::new();
+        let end = put_writes(&mut bytes, writes.into_iter());
+        assert_eq!(Writes::parse(&bytes, 0, end).unwrap().rows.len(), 3);
+        assert_eq!(Writes::parse(&bytes, 0, end).unwrap().rows[2].1, Place::Lost);
+        for count in [0, 2, 4, u32::MAX] {
+            patch_u32(&mut bytes, 0, count);
+            assert!(Writes::parse(&bytes, 0, end).is_err(), "{count} rows");
+        }
+    }
+
+    #[test]
+    fn the_bounds_cover_the_largest_write() {
+        let (key, value) = (vec![b'k'; MAX_KEY], vec![b'v'; MAX_VALUE]);
+        let write: [(&[u8], Write<'_>); 1] = [(&key, Write::Value(&value))];
+        let mut bytes = Vec::new();
+        put_writes(&mut bytes, write.into_iter());
+        let bound = WRITES_BOUND + write_bound(key.len(), value.len());
+        assert!(bytes.len() <= bound && bound <= bytes.len() + 20, "{} of {bound}", bytes.len());
+        assert_eq!((MAX_KEY, MAX_VALUE), (1024, 16_777_216), "as documented");
+    }
 }

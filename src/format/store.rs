@@ -87,4 +87,18 @@ mod tests {
         let longer = [&bytes[..], &[0]].concat();
         assert!(StoreHeader::decode(&longer).is_err());
     }
+
+    #[test]
+    fn newer_formats_are_unsupported_and_not_corrupt() {
+        let created_at = Timestamp::from_micros(7);
+        let header = StoreHeader { id: [1; 16], hash_key: [2; 16], created_at };
+        // The reader that it asks for, and the features.
+        for at in [OFF_VERSION + 2, OFF_VERSION + 4] {
+            let mut bytes = header.encode();
+            bytes[at] = 2;
+            let crc = crc32(&bytes[..OFF_CRC]);
+            super::super::codec::patch_u32(&mut bytes, OFF_CRC, crc);
+            assert!(StoreHeader::decode(&bytes).unwrap_err().unsupported, "byte {at}");
+        }
+    }
 }

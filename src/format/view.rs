@@ -305,4 +305,14 @@ mod tests {
         assert_eq!(of_snapshot(&key), Some(("Order-1", "total", 0x0102)));
         assert_eq!((of_snapshot(b"Order-1"), of_snapshot(b"a\0\0\0\0\0\0\0\0\x01")), (None, None));
     }
+
+    #[test]
+    fn keys_begin_with_what_they_are_looked_for_by() {
+        assert_eq!((listed_prefix(), PLACE_KEY, PARKED_KEYS), ([2], [0], [2]));
+        assert!(listed_key("orders").starts_with(&listed_prefix()));
+        assert!(parked_key(7).starts_with(&PARKED_KEYS));
+        assert!(snapshot_key("a", "b", 1).starts_with(&snapshots_of("a", "b")));
+        let longer = ListedView { id: [5; 16], schema: 1, created_at: time(2) }.encode();
+        assert!(ListedView::decode(&[&longer[..], &[0]].concat()).is_err());
+    }
 }

@@ -10,6 +10,8 @@ pub(crate) mod segment;
 mod state_writes;
 pub(crate) mod survey;
 pub(crate) mod tail;
+#[cfg(test)]
+mod tests;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
