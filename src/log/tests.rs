@@ -626,7 +626,7 @@ fn a_survey_names_what_does_not_hang_together() {
 
 #[test]
 fn a_link_names_the_segment_before_it() {
-    type Change = fn(&mut crate::format::frame::Begin);
+    type Change = fn(&mut crate::format::control::Begin);
     let wrong: [(&str, Change, &str); 7] = [
         ("another predecessor", |begin| begin.predecessor = 3, "a link to segment 1"),
         ("a position too many", |begin| begin.base += 1, "a link to position 3"),
@@ -652,7 +652,8 @@ fn a_link_names_the_segment_before_it() {
     for end in [HEADER_BYTES, LEN] {
         let (_, dir) = disk();
         let (rows, _) = segments(&dir, &[2]);
-        let link = crate::format::frame::Begin { predecessor_end: end, ..link_to(&rows[0], false) };
+        let link =
+            crate::format::control::Begin { predecessor_end: end, ..link_to(&rows[0], false) };
         let prepared = prepared(&dir, 2, LEN);
         let mut tail = Tail::begin(&dir, ReadMode::Positional, prepared, &link, at(2)).unwrap();
         out(&mut tail);
