@@ -665,13 +665,14 @@ mod tests {
             let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
             put_events(out, &place(), streams.into_iter(), &[one, two], entries, b"state")
         };
-        let put: [&dyn Fn(&mut Vec<u8>) -> u32; 4] = [
+        type Put<'a> = &'a dyn Fn(&mut Vec<u8>) -> u32;
+        let puts: [Put<'_>; 4] = [
             &events,
             &|out| put_begin(out, &place(), &begin),
             &|out| put_seal(out, &place(), &seal),
             &|out| put_watermark(out, &place()),
         ];
-        for put in put {
+        for put in puts {
             let (mut alone, mut behind) = (Vec::new(), vec![0xaa; 36]);
             let crc = put(&mut alone);
             assert_eq!(put(&mut behind), crc);

@@ -281,7 +281,8 @@ mod tests {
         for start in [0_u32, 1, 2, 2, 3] {
             expected.put_u32(start);
         }
-        let packed = (1_u128 << 5 | 30) | 0 << 49 | (5_u128 << 5 | 31) << 98;
+        // An entry of 49 bits each; the one in the middle is 0.
+        let packed = (1_u128 << 5 | 0b1_1110) | (5_u128 << 5 | 0b1_1111) << 98;
         expected.extend_from_slice(&packed.to_le_bytes());
         expected.resize(1 + 20 + 19 + 8, 0);
         assert_eq!(bytes, expected);

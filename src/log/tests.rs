@@ -8,6 +8,7 @@ use super::survey::{Listing, Survey, list, survey};
 use super::tail::{Tail, link_to, link_to_nothing};
 use super::{Log, logged};
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::format::codec::crc32;
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
@@ -455,7 +456,7 @@ fn a_segment_finds_what_the_index_names_and_nothing_else() {
         let frame = segment.frame(two, READ_ONE).unwrap();
         for (ordinal, data) in [(0, None), (1, Some(&b"two"[..])), (3, Some(b"four")), (4, None)] {
             let event = segment.event_with_ordinal(&frame, ordinal).ok();
-            assert_eq!(event.as_ref().map(|event| event.data()), data, "{ordinal}");
+            assert_eq!(event.as_ref().map(Event::data), data, "{ordinal}");
         }
         assert!(segment.event(&frame, 3).is_err());
         let last = |name| segment.last_of_stream(&frame, name);
