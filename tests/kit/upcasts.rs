@@ -1,7 +1,8 @@
 //! Stored events as they read today: along every way on which events are read.
 
 use annals::kit::{
-    ConsumerGroup, EventSet, ParkedPolicy, Payload, StepResult, TypedEvent, Upcasts, codec,
+    ConsumerGroup, EventSet, ParkedPolicy, Payload, PayloadRef, StepResult, TypedEvent, Upcasts,
+    codec,
 };
 use annals::{Error, ExpectedVersion, NewEvent, Position, Query, Result, SchemaError, Store};
 use serde::{Deserialize, Serialize};
@@ -191,6 +192,31 @@ fn parts_that_do_not_match_hold_up_no_cursor() {
     let mut left = upcasts.subscribe(&store, query).after(Position(1)).start().unwrap();
     assert_eq!(left.try_next().unwrap().unwrap().event_type(), "Left");
     assert_eq!((&left as &annals::kit::LiftedSubscription).position(), Position(3));
+}
+
+#[test]
+fn steps_that_multiply_what_they_made_fail_in_time() {
+    let lifted = |versions: u32| {
+        let twice = |at: u32| {
+            move |payload: PayloadRef<'_>| {
+                let part = Payload { schema_version: at + 1, ..payload.to_owned() };
+                Ok(vec![part.clone(), part])
+            }
+        };
+        let steps = (1..versions).fold(Upcasts::builder(), |steps, at| {
+            steps.split(("Doubled", at), &[("Doubled", at + 1)], twice(at))
+        });
+        let store = Store::in_memory().unwrap();
+        store.append("A-1", ExpectedVersion::Any, [NewEvent::new("Doubled", "x")]).unwrap();
+        let upcasts = steps.build().unwrap();
+        upcasts.apply(store.read_all()).map(|event| event.map(drop)).collect::<Result<Vec<_>>>()
+    };
+    assert_eq!(lifted(17).unwrap().len(), 65_536);
+    let Err(Error::Schema(SchemaError::StepFailed { found, why })) = lifted(60) else {
+        panic!("an event became 2 to the power of 59");
+    };
+    assert_eq!((found.event_type.as_str(), found.schema_version), ("Doubled", 1));
+    assert!(why.contains("more than 65536"), "{why}");
 }
 
 #[test]

@@ -123,7 +123,8 @@ impl UpcastsBuilder {
         })
     }
 
-    /// One event as several, in order: as [`step`](Self::step), said by name.
+    /// One event as several, in order: as [`step`](Self::step), said by name. All steps together
+    /// make at most 65,536 of one; more is a failure of the step.
     pub fn split(
         self,
         from: (&str, u32),

@@ -24,6 +24,10 @@ pub(super) struct Step {
     pub(super) run: Run,
 }
 
+/// An event becomes at most so many. Steps that each split what the one before has made could
+/// otherwise fill the memory, for one event.
+const MOST_PARTS: usize = 65_536;
+
 /// Without circles, so that lifting ends.
 #[derive(Default)]
 pub(super) struct Chains {
@@ -112,6 +116,11 @@ impl Chains {
         let mut left = run(step, payload)?;
         left.reverse();
         while let Some(part) = left.pop() {
+            if done.len() + left.len() >= MOST_PARTS {
+                let found = StoredAs::new(payload.event_type, payload.schema_version);
+                let why = format!("it becomes more than {MOST_PARTS} events");
+                return Err(Error::Schema(SchemaError::StepFailed { found, why }));
+            }
             match self.step(&part.event_type, part.schema_version) {
                 None => done.push(part),
                 Some(step) => left.extend(run(step, part.as_ref())?.into_iter().rev()),
