@@ -161,7 +161,9 @@ impl Catalog {
         if let Some((segment, at)) = last
             && segment.ordinal() == place.segment
         {
-            if at.offset != place.frame {
+            if at.offset == place.frame {
+                at.list_streams();
+            } else {
                 *at = segment.frame(place.frame, READ_ONE)?;
             }
             return segment.event_with_ordinal(at, place.ordinal);

@@ -412,28 +412,8 @@ mod tests {
     #[test]
     fn footers_come_back() {
         let section = Section { at: 1, len: 2 };
-        let footer = SealedFooter {
-            store: [1; 16],
-            salt: [2; 16],
-            ordinal: 3,
-            generation: 4,
-            base: 5,
-            events: 6,
-            frames: 7,
-            end: 8,
-            last_crc: 9,
-            chain: Chain(10),
-            first_time: Timestamp::from_micros(11),
-            last_time: Timestamp::from_micros(12),
-            terms: 13,
-            types: 14,
-            categories: 15,
-            ids: 16,
-            offset_width: 17,
-            type_width: 18,
-            category_width: 19,
-            sections: Sections { postings: section, ..Sections::default() },
-        };
+        let sections = Sections { postings: section, ..Sections::default() };
+        let footer = SealedFooter { sections, ..footer() };
         let bytes = footer.encode();
         assert_eq!(SealedFooter::decode(&bytes), Some(footer));
         for len in 0..bytes.len() {

@@ -26,11 +26,11 @@ impl FrameAt {
         self.window.as_slice().get(self.start..).unwrap_or_default()
     }
 
-    /// Lists the streams, where each look at one would walk over many.
+    /// Lists the streams, where each look at one would walk over many. For whoever reads several
+    /// events of the frame.
     #[inline]
-    pub(super) fn list_streams(&mut self) {
-        self.streams.clear();
-        if self.frame.streams() > FEW_STREAMS {
+    pub(crate) fn list_streams(&mut self) {
+        if self.frame.streams() > FEW_STREAMS && self.streams.is_empty() {
             let bytes = self.window.as_slice().get(self.start..).unwrap_or_default();
             self.frame.list_streams(bytes, &mut self.streams);
         }

@@ -197,6 +197,7 @@ impl Segment {
             && frame.verify_padding(rest).is_ok()
         {
             (at.offset, at.frame, at.start) = (offset, frame, start);
+            at.streams.clear();
             at.list_streams();
             return Ok(());
         }

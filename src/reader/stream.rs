@@ -190,16 +190,23 @@ impl Source {
     fn next_place(&mut self) -> Result<Option<Place>> {
         if self.places.is_empty() && self.first <= self.last {
             self.look_up()?;
-            // Where a segment has few of them, those of the next ones are fetched together.
-            while !self.backwards && self.places.len() < TOGETHER && self.first <= self.last {
-                // Met again, and said, behind the events that are there.
-                if self.look_up().is_err() {
-                    break;
-                }
+            if !self.backwards {
+                self.fetch_together();
             }
-            self.catalog.log.touch(self.places.iter().take(TOGETHER));
         }
         Ok(if self.backwards { self.places.pop_back() } else { self.places.pop_front() })
+    }
+
+    /// Fetches the next frames together, those of the next segments too where one has few of them.
+    /// Not backwards: there it is mostly the newest event alone that is wanted.
+    fn fetch_together(&mut self) {
+        while self.places.len() < TOGETHER && self.first <= self.last {
+            // Met again, and said, behind the events that are there.
+            if self.look_up().is_err() {
+                break;
+            }
+        }
+        self.catalog.log.touch(self.places.iter().take(TOGETHER));
     }
 
     /// Looks up the places of the next few versions, which are all in one segment, and which follow
