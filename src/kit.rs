@@ -29,7 +29,7 @@ pub use repository::{
 };
 pub use scenario::{Decided, Scenario};
 pub use schema::{CheckedSchema, SchemaCheck, SchemaReport};
-pub use snapshot::{AsOf, Snapshots, StateAt};
+pub use snapshot::{AsOf, FoldCost, Snapshots, StateAt};
 pub use typed::{EventSet, Payload, PayloadRef, Schema, TypedEvent, codec};
 #[cfg(feature = "async")]
 pub use upcast::LiftedStream;

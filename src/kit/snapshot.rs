@@ -39,6 +39,15 @@ pub struct StateAt<S> {
     pub folded: u64,
 }
 
+/// What it took to fold a state.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FoldCost {
+    /// How many events were folded.
+    pub events: u64,
+    /// How long reading and folding them took.
+    pub took: Duration,
+}
+
 /// Snapshots of a kind of state, with a type: when to save one, and which can be used.
 ///
 /// A snapshot is only a shortcut: one that is missing, damaged, of another schema, of another
@@ -95,7 +104,7 @@ impl<S, C: ViewCodec<S>> Snapshots<S, C> {
         self
     }
 
-    /// Saves one also when folding took so long.
+    /// Saves one also when reading and folding the events took so long, however few they are.
     pub const fn or_cost(mut self, time: Duration) -> Self {
         self.cost = time;
         self
@@ -129,9 +138,10 @@ impl<S, C: ViewCodec<S>> Snapshots<S, C> {
         }
     }
 
-    /// Whether a state is to be saved that took so many events and so long to fold.
-    pub fn is_due(&self, folded: u64, took: Duration) -> bool {
-        folded >= self.every || (folded > 0 && took >= self.cost)
+    /// Whether a state is to be saved that it took so much to fold.
+    pub const fn is_due(&self, cost: FoldCost) -> bool {
+        let FoldCost { events, took } = cost;
+        events >= self.every || (events > 0 && took.as_nanos() >= self.cost.as_nanos())
     }
 
     /// Saves a state of a stream at a version. See [`Store::save_snapshot`].
@@ -143,21 +153,6 @@ impl<S, C: ViewCodec<S>> Snapshots<S, C> {
         let snapshot = NewSnapshot::new(version, C::encode(state)?);
         let snapshot = snapshot.schema(self.schema).keep(self.keep);
         self.store.save_snapshot(stream, &self.kind, snapshot)
-    }
-
-    /// Saves a state if it is due by the number of events that were folded since the last snapshot.
-    /// What cannot be saved is of no consequence.
-    pub fn offer(
-        &self,
-        stream: &str,
-        state: &S,
-        version: Version,
-        _position: Position,
-        folded: u64,
-    ) {
-        if self.is_due(folded, Duration::ZERO) {
-            let _ = self.save(stream, state, version);
-        }
     }
 
     /// The state of a stream, now or as it was: from the best snapshot, and the events behind it.
@@ -200,7 +195,8 @@ impl<S, C: ViewCodec<S>> Snapshots<S, C> {
             (at.version, at.position) = (event.version(), event.position());
             at.folded += 1;
         }
-        if self.is_due(at.folded, began.elapsed()) {
+        let cost = FoldCost { events: at.folded, took: began.elapsed() };
+        if self.is_due(cost) {
             // On a follower, for one, nothing can be saved.
             let _ = self.save(stream, &at.state, at.version);
         }

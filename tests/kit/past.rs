@@ -1,6 +1,8 @@
 //! States as they were at a time, against a fold of what had been created by then.
 
-use annals::kit::{AsOf, Decider, EventSet, Repository, Snapshots};
+use std::time::Duration;
+
+use annals::kit::{AsOf, Decider, EventSet, FoldCost, Repository, Snapshots};
 use annals::{Event, ExpectedVersion, Position, Result, Store, Timestamp, Version};
 
 fn at(micros: i64) -> Timestamp {
@@ -125,4 +127,26 @@ fn the_events_of_one_commit_are_of_one_time() {
     assert_eq!((of(time).state, of(time).version), (7, Version(3)));
     let before = at(time.as_micros() - 1);
     assert_eq!((of(before).state, of(before).version), (0, Version::NONE));
+}
+
+#[test]
+fn a_snapshot_is_due_by_how_many_events_were_folded_or_by_how_long_it_took() {
+    let store = store();
+    let cost = |events, millis| FoldCost { events, took: Duration::from_millis(millis) };
+    let both: Snapshots<u64> =
+        Snapshots::new(&store, "both", 1).every(3).or_cost(Duration::from_millis(5));
+    assert!(both.is_due(cost(3, 0)) && both.is_due(cost(1, 5)), "either");
+    assert!(!both.is_due(cost(2, 4)) && !both.is_due(cost(0, 9)), "neither, and nothing folded");
+    // Folded by hand and by a repository: however short it took is long enough here.
+    for (kind, of_time) in [("never", Duration::MAX), ("always", Duration::ZERO)] {
+        let sums = || -> Snapshots<u64> {
+            Snapshots::new(&store, kind, 1).every(u64::MAX).or_cost(of_time)
+        };
+        sums().fold("Account-1", AsOf::Version(Version(2)), 0, add).unwrap();
+        let by_hand = sums().load("Account-1", None).map(|kept| (kept.state, kept.version));
+        Repository::new(&store, Sums).keeper(sums()).load("Account-1").unwrap();
+        let loaded = sums().load("Account-1", None).map(|kept| (kept.state, kept.version));
+        let expected = (kind == "always").then_some([(3, Version(2)), (63, Version(6))]);
+        assert_eq!(by_hand.zip(loaded).map(|(one, other)| [one, other]), expected, "{kind}");
+    }
 }

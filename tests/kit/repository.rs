@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 
 use annals::kit::{
-    AsOf, CommandError, Decider, EventSet, Kept, Repository, Request, Snapshots, StateKeeper,
-    Upcasts,
+    AsOf, CommandError, Decider, EventSet, FoldCost, Kept, Repository, Request, Snapshots,
+    StateKeeper, Upcasts,
 };
 use annals::{
     Error, EventId, ExpectedVersion, NewEvent, Position, Query, SchemaError, Store, Version,
@@ -366,7 +366,7 @@ fn old_events_are_folded_and_conditions_hold_against_their_stored_types() {
 /// Keeps every state that it is offered, and gives the newest that is allowed.
 #[derive(Default)]
 struct Everything {
-    kept: std::sync::Mutex<Vec<(String, Kept<State>, u64)>>,
+    kept: std::sync::Mutex<Vec<(String, Kept<State>, FoldCost)>>,
 }
 
 impl StateKeeper<State> for &Everything {
@@ -384,10 +384,10 @@ impl StateKeeper<State> for &Everything {
         state: &State,
         version: Version,
         position: Position,
-        folded: u64,
+        cost: FoldCost,
     ) {
         let kept = Kept { state: state.clone(), version, position };
-        self.kept.lock().unwrap().push((stream.into(), kept, folded));
+        self.kept.lock().unwrap().push((stream.into(), kept, cost));
     }
 }
 
@@ -400,7 +400,8 @@ fn a_keeper_is_offered_states_and_saves_the_fold() {
         let request = Request::new(Command::Deposit(number)).id(id(number));
         repository.execute("Account-a", request).unwrap();
     }
-    let folded: Vec<u64> = everything.kept.lock().unwrap().iter().map(|(.., n)| *n).collect();
+    let folded: Vec<u64> =
+        everything.kept.lock().unwrap().iter().map(|(.., cost)| cost.events).collect();
     assert_eq!(folded, [1; 5], "each load began at the state of the command before");
     let loaded = repository.load("Account-a").unwrap();
     assert_eq!((loaded.state.cents, loaded.folded, loaded.version), (15, 0, Version(5)));

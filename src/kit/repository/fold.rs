@@ -1,10 +1,13 @@
 //! From events to the state.
 
+use std::time::Instant;
+
 use crate::error::Result;
 use crate::position::{Position, Version};
 use crate::query::Query;
 
 use super::super::decider::Decider;
+use super::super::snapshot::FoldCost;
 use super::super::typed::EventSet;
 use super::keeper::{Folded, Kept};
 use super::shared::Shared;
@@ -14,7 +17,7 @@ impl<D: Decider> Shared<D> {
     pub(super) fn begin(&self, stream: &str, upto: Option<Version>) -> Folded<D::State> {
         match self.keeper.as_ref().and_then(|keeper| keeper.load(stream, upto)) {
             Some(Kept { state, version, position }) => {
-                Folded { state, version, position, events: 0 }
+                Folded { state, version, position, cost: FoldCost::default() }
             }
             None => self.initial(),
         }
@@ -22,9 +25,9 @@ impl<D: Decider> Shared<D> {
 
     /// Offers a state of a stream to whoever keeps them, where anything was folded.
     pub(super) fn offer(&self, stream: &str, folded: &Folded<D::State>) {
-        let Folded { state, version, position, events } = folded;
-        if let Some(keeper) = self.keeper.as_ref().filter(|_| *events > 0) {
-            keeper.offer(stream, state, *version, *position, *events);
+        let Folded { state, version, position, cost } = folded;
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| cost.events > 0) {
+            keeper.offer(stream, state, *version, *position, *cost);
         }
     }
 
@@ -46,6 +49,7 @@ impl<D: Decider> Shared<D> {
         stream: &str,
         upto: Option<Version>,
     ) -> Result<Folded<D::State>> {
+        let began = Instant::now();
         for event in self.store.read_stream(stream).after(folded.version) {
             let event = event?;
             if upto.is_some_and(|upto| event.version() > upto) {
@@ -60,6 +64,7 @@ impl<D: Decider> Shared<D> {
             }
             (folded.version, folded.position) = (event.version(), event.position());
         }
+        folded.cost.took += began.elapsed();
         Ok(folded)
     }
 
@@ -91,7 +96,7 @@ impl<D: Decider> Shared<D> {
         event: &D::Event,
     ) -> Folded<D::State> {
         folded.state = self.decider.evolve(folded.state, event);
-        folded.events += 1;
+        folded.cost.events += 1;
         folded
     }
 }

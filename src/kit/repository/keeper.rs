@@ -2,6 +2,8 @@
 
 use crate::position::{Position, Version};
 
+use super::super::snapshot::FoldCost;
+
 /// A state of a stream that is kept somewhere, and what it is the state of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Kept<S> {
@@ -22,9 +24,9 @@ pub trait StateKeeper<S>: Send + Sync {
     fn load(&self, stream: &str, upto: Option<Version>) -> Option<Kept<S>>;
 
     /// Offers a state to keep: that of a stream at the version of an event, with its position, and
-    /// how many events were folded since the last one that was loaded from here. What cannot be
-    /// kept is of no consequence.
-    fn offer(&self, stream: &str, state: &S, version: Version, position: Position, folded: u64);
+    /// what it took to fold it from the last one that was loaded from here. What cannot be kept is
+    /// of no consequence.
+    fn offer(&self, stream: &str, state: &S, version: Version, position: Position, cost: FoldCost);
 }
 
 /// A state, and up to where it was folded.
@@ -34,6 +36,6 @@ pub(super) struct Folded<S> {
     pub(super) version: Version,
     /// Of the last event; of a query, up to where the store was looked at.
     pub(super) position: Position,
-    /// How many events were folded here.
-    pub(super) events: u64,
+    /// Of what was folded here.
+    pub(super) cost: FoldCost,
 }

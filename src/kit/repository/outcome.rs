@@ -30,8 +30,8 @@ pub struct Loaded<S> {
 
 impl<S> From<Folded<S>> for Loaded<S> {
     fn from(folded: Folded<S>) -> Self {
-        let Folded { state, version, position, events } = folded;
-        Self { state, version, position, folded: events }
+        let Folded { state, version, position, cost } = folded;
+        Self { state, version, position, folded: cost.events }
     }
 }
 

@@ -7,6 +7,7 @@ use crate::store::Store;
 use crate::sync::Arc;
 
 use super::super::decider::Decider;
+use super::super::snapshot::FoldCost;
 use super::super::upcast::Upcasts;
 use super::keeper::{Folded, StateKeeper};
 use super::turns::Turns;
@@ -35,7 +36,7 @@ impl<D: Decider> Shared<D> {
             state: self.decider.initial(),
             version: Version(0),
             position: Position::START,
-            events: 0,
+            cost: FoldCost::default(),
         }
     }
 }

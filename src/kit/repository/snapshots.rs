@@ -2,7 +2,7 @@
 
 use crate::position::{Position, Version};
 
-use super::super::snapshot::{Snapshots, StateAt};
+use super::super::snapshot::{FoldCost, Snapshots, StateAt};
 use super::super::view::ViewCodec;
 use super::keeper::{Kept, StateKeeper};
 
@@ -12,7 +12,9 @@ impl<S, C: ViewCodec<S>> StateKeeper<S> for Snapshots<S, C> {
         Some(Kept { state, version, position })
     }
 
-    fn offer(&self, stream: &str, state: &S, version: Version, position: Position, folded: u64) {
-        Self::offer(self, stream, state, version, position, folded);
+    fn offer(&self, stream: &str, state: &S, version: Version, _: Position, cost: FoldCost) {
+        if self.is_due(cost) {
+            let _ = self.save(stream, state, version);
+        }
     }
 }
