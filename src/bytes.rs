@@ -40,10 +40,9 @@ impl Window {
         Self { region, salt }
     }
 
-    /// A byte of it, which no longer changes; 0 outside.
-    pub(crate) fn byte(&self, at: u32) -> u8 {
-        let at = at as usize;
-        self.region.bytes(at..at + 1).and_then(<[u8]>::first).copied().unwrap_or_default()
+    /// A range of it, whose bytes no longer change; nothing outside.
+    pub(crate) fn bytes(&self, range: Range<u32>) -> &[u8] {
+        self.region.bytes(range.start as usize..range.end as usize).unwrap_or_default()
     }
 }
 

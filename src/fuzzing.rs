@@ -55,8 +55,18 @@ pub fn frame(bytes: &[u8]) {
 
 fn look_at_frame(bytes: &[u8]) {
     let room = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
-    let Ok(frame) = Frame::parse(bytes, Seed::of(&[0; 16]), 4096, room) else { return };
+    let Ok(frame) = Frame::parse_for_one(bytes, Seed::of(&[0; 16]), 4096, room) else { return };
     assert!(frame.len <= room);
+    for index in 0..frame.events {
+        let Some(place) = frame.event(bytes, index) else { continue };
+        assert!(place.entry.range().end <= frame.len as usize);
+        if let Some((_, name)) = frame.stream(bytes, place.stream) {
+            assert!(name.range().end <= place.entry.range().start);
+        }
+    }
+    if Frame::parse(bytes, Seed::of(&[0; 16]), 4096, room) != Ok(frame) {
+        return;
+    }
     let is_whole = frame.verify_body(bytes).is_ok();
     let _ = (frame.begin(bytes), frame.seal(bytes));
     for index in 0..frame.events {

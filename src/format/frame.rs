@@ -6,10 +6,11 @@
 
 #[cfg(any(test, fuzzing))]
 mod mend;
+mod streams;
 
+use super::Invalid;
 use super::codec::{Cursor, crc32};
 use super::segment::Seed;
-use super::{Invalid, MAX_POSITION};
 use crate::event::Span;
 use crate::position::Timestamp;
 
@@ -25,6 +26,8 @@ pub(crate) const WATERMARK_BYTES: u32 = 28;
 pub(crate) const BEGIN_BYTES: u32 = 60;
 
 pub(super) const OFF_LEN: usize = 4;
+const OFF_KIND: usize = 15;
+const OFF_FIRST: usize = 24;
 pub(super) const OFF_TABLES: usize = HEAD_BYTES + 2 + 2;
 pub(super) const BATCH_HEAD_BYTES: usize = OFF_TABLES + 4 + 4 + 4;
 pub(super) const TIME_BITS: u32 = 56;
@@ -106,10 +109,43 @@ pub(crate) struct EventPlace {
 }
 
 impl Frame {
+    /// A frame of which nothing is known yet.
+    const EMPTY: Self = Self {
+        crc: 0,
+        kind: Kind::Unknown,
+        len: 0,
+        padding: 0,
+        time: Timestamp::from_micros(0),
+        durable_end: 0,
+        previous: 0,
+        first: 0,
+        events: 0,
+        streams: 0,
+        streams_at: 0,
+        events_at: 0,
+        entries_at: 0,
+        state: Span { start: 0, len: 0 },
+        state_crc: 0,
+    };
+
     /// Reads and verifies the head of the frame at an offset. `bytes` begins there and may reach
     /// beyond the frame; the frame must end within `room` bytes.
     #[inline]
     pub(crate) fn parse(bytes: &[u8], seed: Seed, offset: u32, room: u32) -> Result<Self, Invalid> {
+        let frame = Self::parse_for_one(bytes, seed, offset, room)?;
+        frame.check_tables(bytes)?;
+        Ok(frame)
+    }
+
+    /// The same for whoever wants one event of perhaps many: the tables are covered by the checksum
+    /// as ever, but only the rows that are looked at are held against the frame.
+    #[inline]
+    pub(crate) fn parse_for_one(
+        bytes: &[u8],
+        seed: Seed,
+        offset: u32,
+        room: u32,
+    ) -> Result<Self, Invalid> {
         let cut = || Invalid::new("a frame", "the end of the data");
         let mut cursor = Cursor::new(bytes);
         let mut fixed = || {
@@ -131,20 +167,13 @@ impl Frame {
         }
         let mut frame = Self {
             crc,
-            kind: Kind::Unknown,
             len,
             padding,
             time: Timestamp::from_micros((kind_and_time & MAX_TIME).cast_signed()),
             durable_end,
             previous,
             first,
-            events: 0,
-            streams: 0,
-            streams_at: 0,
-            events_at: 0,
-            entries_at: 0,
-            state: Span::default(),
-            state_crc: 0,
+            ..Self::EMPTY
         };
         let head_end = frame.tables(kind, bytes).ok_or_else(cut)?;
         if head_end > frame.used() as usize {
@@ -156,7 +185,7 @@ impl Frame {
             return Err(Invalid::checksum(crc, computed));
         }
         frame.kind = Kind::of(kind)?;
-        frame.check_tables(bytes)?;
+        frame.find_state(bytes).ok_or_else(tables_do_not_fit)?;
         Ok(frame)
     }
 
@@ -203,10 +232,24 @@ impl Frame {
         if self.streams > 1 { 12 } else { 8 }
     }
 
-    /// Checks what the verified head says, so that later look-ups cannot leave the frame.
+    /// Finds the state writes, which begin where the last entry ends and end with the frame.
     #[inline]
-    fn check_tables(&mut self, bytes: &[u8]) -> Result<(), Invalid> {
-        let wrong = || Invalid::new("tables that fit the frame", "tables that do not");
+    fn find_state(&mut self, bytes: &[u8]) -> Option<()> {
+        if self.kind != Kind::Batch {
+            return Some(());
+        }
+        let end = match self.events.checked_sub(1) {
+            Some(last) => self.event_row_at(bytes, last)?.1,
+            None => 0,
+        };
+        self.state.start = self.entries_at.checked_add(end)?;
+        (self.state.start.checked_add(self.state.len)? == self.used()).then_some(())
+    }
+
+    /// Checks every row of the tables.
+    #[inline]
+    fn check_tables(&self, bytes: &[u8]) -> Result<(), Invalid> {
+        let wrong = tables_do_not_fit;
         if self.kind != Kind::Batch {
             return Ok(());
         }
@@ -217,11 +260,6 @@ impl Frame {
                 return Err(wrong());
             }
             end = next;
-        }
-        let state_at = self.entries_at.checked_add(end).ok_or_else(wrong)?;
-        self.state.start = state_at;
-        if state_at.checked_add(self.state.len) != Some(self.used()) {
-            return Err(wrong());
         }
         let mut cursor = Cursor::at(bytes, self.streams_at as usize);
         for _ in 0..self.streams {
@@ -242,6 +280,20 @@ impl Frame {
         Some((crc, end, 0, index))
     }
 
+    /// Where the entry of an event begins in a batch frame, as far as the bytes say that nobody has
+    /// verified: what will be read soon, if nothing is wrong with them.
+    pub(crate) fn guess_entry(bytes: &[u8], ordinal: u32) -> Option<u32> {
+        if Cursor::at(bytes, OFF_KIND).u8()? != Kind::Batch as u8 {
+            return None;
+        }
+        let first = Cursor::at(bytes, OFF_FIRST).u32()?;
+        let before = u16::try_from(ordinal.checked_sub(first)?).ok()?.checked_sub(1)?;
+        let mut frame = Self::EMPTY;
+        frame.tables(Kind::Batch as u8, bytes)?;
+        let (_, start, ..) = frame.event_row_at(bytes, before)?;
+        frame.entries_at.checked_add(start)
+    }
+
     /// Where an event of this frame lies; `bytes` are the frame's.
     #[inline]
     pub(crate) fn event(&self, bytes: &[u8], index: u16) -> Option<EventPlace> {
@@ -260,39 +312,12 @@ impl Frame {
         let (crc, end, stream, version_offset) = self.event_row_at(bytes, index)?;
         let entry =
             Span { start: self.entries_at.checked_add(start)?, len: end.checked_sub(start)? };
-        Some(EventPlace { entry, crc, stream, version_offset })
+        let is_inside = self.entries_at.checked_add(end)? <= self.state.start;
+        is_inside.then_some(EventPlace { entry, crc, stream, version_offset })
     }
 }
 
 impl Frame {
-    /// A stream of this frame: the version of its first event here, and its name.
-    #[inline]
-    pub(crate) fn stream(&self, bytes: &[u8], index: u16) -> Option<(u64, Span)> {
-        if index >= self.streams {
-            return None;
-        }
-        let mut cursor = Cursor::at(bytes, self.streams_at as usize);
-        for _ in 0..index {
-            cursor.varint()?;
-            let name = cursor.varint_u32()?;
-            cursor.take(name as usize)?;
-        }
-        stream_at(&mut cursor)
-    }
-
-    /// Puts all streams into a list, in one walk: the table is one of varints, so that each look at
-    /// a later one walks over all before it.
-    pub(crate) fn list_streams(&self, bytes: &[u8], list: &mut Vec<(u64, Span)>) {
-        list.clear();
-        let mut cursor = Cursor::at(bytes, self.streams_at as usize);
-        list.extend((0..self.streams).map_while(|_| stream_at(&mut cursor)));
-    }
-
-    /// How many streams it has events of.
-    pub(crate) const fn streams(&self) -> u16 {
-        self.streams
-    }
-
     /// The state writes that commit with its events, verified; empty where there are none.
     pub(crate) fn state_writes<'a>(&self, bytes: &'a [u8]) -> Result<&'a [u8], Invalid> {
         if self.kind != Kind::Batch {
@@ -331,14 +356,8 @@ impl Frame {
     }
 }
 
-/// The version of a stream's first event, and where its name is; moves behind it.
-#[inline]
-fn stream_at(cursor: &mut Cursor<'_>) -> Option<(u64, Span)> {
-    let first_version = cursor.varint().filter(|version| *version <= MAX_POSITION)?;
-    let len = cursor.varint_u32()?;
-    let start = u32::try_from(cursor.offset()).ok()?;
-    cursor.take(len as usize)?;
-    Some((first_version, Span { start, len }))
+fn tables_do_not_fit() -> Invalid {
+    Invalid::new("tables that fit the frame", "tables that do not")
 }
 
 impl EventPlace {
@@ -357,6 +376,7 @@ impl EventPlace {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MAX_POSITION;
     use super::super::control::{Begin, Seal};
     use super::super::frame_writer::*;
     use super::super::segment::Chain;
@@ -572,7 +592,25 @@ mod tests {
         let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
         let mut out = Vec::new();
         put_events(&mut out, &place(), streams.into_iter(), &events, &entries, &[]);
-        Frame::parse(&out, place().seed, place().offset, 1 << 20)
+        let found = Frame::parse(&out, place().seed, place().offset, 1 << 20);
+        assert_one_by_one(&out, rows, found.is_ok());
+        found
+    }
+
+    /// Whoever looks at one event of a frame finds what is right, and refuses what is not.
+    fn assert_one_by_one(bytes: &[u8], rows: &[(u32, u16)], is_right: bool) {
+        // In front of other bytes, which belong to nobody here.
+        let more = [bytes, &[7; 64]].concat();
+        let found = Frame::parse_for_one(&more, place().seed, place().offset, 1 << 20);
+        let Ok(frame) = found else { return assert!(!is_right) };
+        let mut are_all = true;
+        for (index, (_, stream)) in (0..).zip(rows) {
+            let event = frame.event(&more, index);
+            are_all &= event.is_some_and(|event| event.entry.range().end <= bytes.len());
+            are_all &= frame.stream(&more, *stream).is_some();
+        }
+        assert!(frame.event(&more, frame.events).is_none());
+        assert_eq!(are_all, is_right);
     }
 
     #[test]
@@ -586,6 +624,57 @@ mod tests {
         assert!(rows(&[(4, 0), (12, 2)]).is_err(), "a stream that is not there");
         assert!(rows(&[(4, 0), (11, 1)]).is_err(), "bytes of no event");
         assert!(rows(&[(4, 0), (13, 1)]).is_err(), "an entry beyond the frame");
+        assert!(rows(&[(13, 0), (12, 1)]).is_err(), "an entry that reaches into what follows");
+    }
+
+    #[test]
+    fn the_guess_where_an_entry_is_is_right_where_nothing_is_wrong() {
+        let (lone, batch) = (lone(), batch());
+        let frame = parse(&batch).unwrap();
+        for index in 1..3 {
+            let entry = frame.event(&batch, index).unwrap().entry;
+            let guess = Frame::guess_entry(&batch, frame.first + u32::from(index));
+            assert_eq!(guess, Some(entry.start));
+        }
+        // The first follows the tables, which are read anyway, as is all of a frame of one event.
+        assert_eq!(Frame::guess_entry(&batch, frame.first), None);
+        assert_eq!(Frame::guess_entry(&batch, frame.first - 1), None);
+        assert_eq!(Frame::guess_entry(&lone, frame.first + 1), None);
+        for cut in 0..batch.len() {
+            let _ = Frame::guess_entry(&batch[..cut], frame.first + 2);
+        }
+        let mut wild = batch;
+        wild[28..44].fill(0xff);
+        assert_eq!(Frame::guess_entry(&wild, frame.first + 1), None);
+    }
+
+    #[test]
+    fn a_stream_is_found_by_its_name() {
+        let bytes = batch();
+        let frame = parse(&bytes).unwrap();
+        let find = |name: &str| frame.find_stream(&bytes, name.as_bytes());
+        assert_eq!([find("a-1"), find("b-22")], [Some((0, 1)), Some((1, 9))]);
+        assert_eq!([find("a-"), find("b-2"), find("")], [None; 3]);
+        let lone = lone();
+        let frame = parse(&lone).unwrap();
+        assert_eq!(frame.find_stream(&lone, b"Order-1"), Some((0, 300)));
+    }
+
+    #[test]
+    fn a_name_that_reaches_into_the_event_table_is_refused_with_any_checksum() {
+        let mut bytes = batch();
+        // The length of the second stream's name: behind its version, which is behind "a-1".
+        let len = BATCH_HEAD_BYTES + 2 + 3 + 1;
+        assert_eq!((bytes[len], &bytes[len + 1..len + 5]), (4, &b"b-22"[..]));
+        bytes[len] = 5;
+        Frame::mend(&mut bytes, place().seed, place().offset, place().previous).unwrap();
+        assert!(Frame::parse(&bytes, place().seed, place().offset, 1 << 20).is_err());
+        let frame = Frame::parse_for_one(&bytes, place().seed, place().offset, 1 << 20).unwrap();
+        assert!(frame.stream(&bytes, 0).is_some() && frame.stream(&bytes, 1).is_none());
+        assert_eq!(frame.find_stream(&bytes, b"b-22"), None);
+        let mut list = Vec::new();
+        frame.list_streams(&bytes, &mut list);
+        assert_eq!(list.len(), 1);
     }
 
     #[test]

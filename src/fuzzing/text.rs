@@ -1,5 +1,6 @@
 //! Text that comes from outside.
 
+#[cfg(feature = "transfer")]
 use crate::event::Event;
 use crate::new_event::NewEvent;
 use crate::position::ExpectedVersion;

@@ -70,13 +70,17 @@ impl Log {
             })
     }
 
-    /// Fetches the frames at some places into the processor's cache, all of them together.
-    pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place>) {
+    /// Fetches the frames at some places into the processor's cache, all of them together, and
+    /// then the events' entries, which are not with the heads in frames of many.
+    pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place> + Clone) {
         let segments = self.segments();
         let first = segments.first().map_or(1, |segment| segment.ordinal());
-        let touched = places.fold(0, |all, place| {
-            let index = place.segment.wrapping_sub(first) as usize;
-            all ^ segments.get(index).map_or(0, |segment| segment.touch(place.frame))
+        let segment = |place: &Place| segments.get(place.segment.wrapping_sub(first) as usize);
+        let heads = places.clone().fold(0, |all, place| {
+            all ^ segment(place).map_or(0, |segment| segment.touch(place.frame))
+        });
+        let touched = places.fold(heads, |all, place| {
+            all ^ segment(place).map_or(0, |s| s.touch_entry(place.frame, place.ordinal))
         });
         // What is read is not used, and must not be left out for that.
         std::hint::black_box(touched);

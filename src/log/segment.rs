@@ -19,13 +19,13 @@ use crate::position::{Position, Version};
 use crate::storage::{Access, Dir, NamedFile};
 use crate::sync::{Arc, AtomicU32, Mutex, Ordering, RwLock};
 
-/// What a read of one frame fetches at first where there is no map.
+/// What a read of one event's frame fetches at first where there is no map.
 pub(crate) const READ_ONE: usize = 4 << 10;
 /// What a scan fetches at a time where there is no map.
 pub(crate) const READ_AHEAD: usize = 256 << 10;
 
-/// How much of a frame is touched before it is read.
-const TOUCHED: u32 = 384;
+/// How much of a frame or an entry is touched before it is read.
+const TOUCHED: usize = 384;
 
 /// A segment that holds (or is about to hold) frames.
 pub(crate) struct Segment {
@@ -144,15 +144,16 @@ impl Segment {
         let mut has_all = false;
         loop {
             let room = self.room(offset);
-            match Frame::parse(bytes.as_slice(), self.seed, offset, room) {
+            let is_for_one = fetch < READ_AHEAD;
+            let parse = if is_for_one { Frame::parse_for_one } else { Frame::parse };
+            match parse(bytes.as_slice(), self.seed, offset, room) {
                 Ok(frame) if frame.len as usize <= bytes.len() => {
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
                         return Err(invalid.at(&self.path(), u64::from(offset)));
                     }
                     let streams = Vec::new();
                     let mut at = FrameAt { offset, frame, window: bytes, start: 0, streams };
-                    // Whoever reads one event of it looks at one stream.
-                    if fetch >= READ_AHEAD {
+                    if !is_for_one {
                         at.list_streams();
                     }
                     return Ok(at);
@@ -179,11 +180,22 @@ impl Segment {
     /// Touches the memory of a frame that will be read soon, where it is mapped. Who touches
     /// several waits for all of them at once, and not for each as it is read.
     pub(crate) fn touch(&self, offset: u32) -> u8 {
-        let Some(Source::Mapped(window)) = self.source.get() else { return 0 };
-        let written = self.written();
-        // Processors fetch lines of 64 bytes in pairs, and most frames are this short.
-        let lines = (0..TOUCHED).step_by(128).map(|line| offset.saturating_add(line));
-        lines.take_while(|at| *at < written).fold(0, |all, at| all ^ window.byte(at))
+        touch(self.mapped_from(offset))
+    }
+
+    /// The same for an event's entry, behind a touch of the frame, of whose events it may be any.
+    pub(crate) fn touch_entry(&self, offset: u32, ordinal: u32) -> u8 {
+        let frame = self.mapped_from(offset);
+        let entry = Frame::guess_entry(frame, ordinal).and_then(|at| frame.get(at as usize..));
+        entry.map_or(0, touch)
+    }
+
+    /// What is written from an offset on, where it is mapped.
+    fn mapped_from(&self, offset: u32) -> &[u8] {
+        match self.source.get() {
+            Some(Source::Mapped(window)) => window.bytes(offset..self.written()),
+            _ => &[],
+        }
     }
 
     /// Moves on to the next frame, in the same bytes where they reach that far.
@@ -244,10 +256,7 @@ impl Segment {
     /// The version of the last event that a frame holds of a stream; `None` where it holds none.
     pub(crate) fn last_of_stream(&self, at: &FrameAt, name: &str) -> Option<(Version, Position)> {
         let bytes = at.bytes();
-        let (index, first_version) = (0..at.frame.streams()).find_map(|index| {
-            let (first_version, span) = at.stream(index)?;
-            (bytes.get(span.range())? == name.as_bytes()).then_some((index, first_version))
-        })?;
+        let (index, first_version) = at.frame.find_stream(bytes, name.as_bytes())?;
         (0..at.frame.events).rev().find_map(|event| {
             let place = at.frame.event(bytes, event).filter(|place| place.stream == index)?;
             let ordinal = at.frame.first + u32::from(event);
@@ -348,6 +357,11 @@ impl Segment {
             None => Source::File(file.clone()),
         })
     }
+}
+
+/// Reads a byte here and there. Processors fetch lines of 64 bytes in pairs.
+fn touch(bytes: &[u8]) -> u8 {
+    bytes.iter().take(TOUCHED).step_by(128).fold(0, |all, byte| all ^ byte)
 }
 
 /// The maps of segments that this process has made, by any store, and that may still

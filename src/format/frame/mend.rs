@@ -1,10 +1,8 @@
 //! Right checksums around wrong fields: what a fuzzer needs to get past the checksums.
 
 use super::{Frame, HEAD_BYTES, Kind, OFF_LEN};
-use crate::event::Span;
 use crate::format::codec::{Cursor, crc32, patch_u32};
 use crate::format::segment::Seed;
-use crate::position::Timestamp;
 
 const OFF_PREVIOUS: usize = 20;
 
@@ -27,23 +25,14 @@ impl Frame {
             return None;
         }
         let mut frame = Self {
-            crc: 0,
             kind: Kind::of(kind).unwrap_or(Kind::Unknown),
             len,
             padding,
-            time: Timestamp::default(),
-            durable_end: 0,
             previous,
-            first: 0,
-            events: 0,
-            streams: 0,
-            streams_at: 0,
-            events_at: 0,
-            entries_at: 0,
-            state: Span::default(),
-            state_crc: 0,
+            ..Self::EMPTY
         };
         let head_end = frame.tables(kind, bytes)?;
+        frame.state.start = frame.used();
         let events = if head_end > frame.used() as usize { 0 } else { frame.events };
         for index in 0..events {
             let Some(place) = frame.event(bytes, index) else { break };
