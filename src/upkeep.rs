@@ -12,7 +12,7 @@ use crate::catalog::Catalog;
 use crate::error::{Error, Result};
 use crate::options::{Durability, Settings};
 use crate::sync::{Arc, Condvar, Mutex};
-use crate::writer::{Frozen, PendingSync, Writer};
+use crate::writer::{Frozen, Leftover, PendingSync, Writer};
 
 /// In `Os`, a sync runs at least so often, while there is something to sync.
 const OS_SYNC_EVERY: Duration = Duration::from_secs(1);
@@ -106,7 +106,9 @@ impl Upkeep {
             let _ = thread.join();
         }
         // Nor does a step go on that an append has begun.
-        drop(self.shared.alone.lock());
+        let _alone = self.shared.alone.lock();
+        // Nobody else would give it back. What fails here costs space, and nothing else.
+        let _ = self.shared.release();
     }
 
     fn start(&self) {
@@ -194,7 +196,15 @@ impl Shared {
             || self.prepare()?
             || self.seal()?
             || self.catalog.index.fold()?
-            || self.checkpoint()?)
+            || self.checkpoint()?
+            || self.release()?)
+    }
+
+    /// Gives the space behind a cut back.
+    fn release(&self) -> Result<bool> {
+        let leftover = self.writer.core().take_leftover();
+        leftover.as_ref().map_or(Ok(()), Leftover::release)?;
+        Ok(leftover.is_some())
     }
 
     /// Makes the next segment ready. The lock is not held while the file is filled.

@@ -7,8 +7,9 @@ use crate::format::segment::{Chain, HEADER_BYTES, Seed, SegmentHeader};
 use crate::position::Timestamp;
 use crate::storage::NamedFile;
 
-/// How much is read at a time.
-const WINDOW_BYTES: usize = 1 << 20;
+/// How much is read at a time. Through the cache, little enough to stay in the processor's.
+pub(super) const WINDOW: usize = 256 << 10;
+const DIRECT_WINDOW: usize = 1 << 20;
 
 /// What the frames up to a place in a segment add up to: where a scan can go on, and what the
 /// writer needs to write the next frame.
@@ -104,8 +105,9 @@ pub(crate) enum Stop {
 pub(crate) struct Scanner<'a> {
     file: &'a NamedFile,
     seed: Seed,
-    /// How far to look.
     len: u32,
+    /// How far to look for frames and bytes.
+    look_to: u32,
     /// Past the cache, where the file system can.
     direct: bool,
     window: Vec<u8>,
@@ -115,7 +117,12 @@ pub(crate) struct Scanner<'a> {
 impl<'a> Scanner<'a> {
     /// A scanner over the first `len` bytes of a segment.
     pub(crate) fn new(file: &'a NamedFile, seed: Seed, len: u32) -> Self {
-        Self { file, seed, len, direct: false, window: Vec::new(), window_at: 0 }
+        Self { file, seed, len, look_to: len, direct: false, window: Vec::new(), window_at: 0 }
+    }
+
+    /// Looks for frames and bytes up to here: behind it there are none.
+    pub(crate) fn looking_to(self, end: u32) -> Self {
+        Self { look_to: end.min(self.len), ..self }
     }
 
     /// The same, reading what the medium holds. `None` where that is not possible.
@@ -172,7 +179,7 @@ impl<'a> Scanner<'a> {
     /// bytes may stand around it.
     pub(crate) fn search(&mut self, from: u32) -> Result<Option<(u32, u32)>> {
         let mut offset = from.next_multiple_of(4);
-        while offset + HEAD_LEN <= self.len {
+        while offset < self.look_to && offset + HEAD_LEN <= self.len {
             let window = self.at(offset, HEAD_BYTES)?;
             if is_zero(window) {
                 // The last bytes may be the beginning of a head.
@@ -214,7 +221,7 @@ impl<'a> Scanner<'a> {
     /// The end of the last byte from an offset on that is not zero; the offset where all are.
     pub(crate) fn used_end(&mut self, from: u32) -> Result<u32> {
         let (mut offset, mut end) = (from, from);
-        while offset < self.len {
+        while offset < self.look_to {
             let window = self.at(offset, 1)?;
             let (used, len) = (used_len(window), window.len());
             if used > 0 {
@@ -236,18 +243,21 @@ impl<'a> Scanner<'a> {
         let start = offset.checked_sub(self.window_at).map(|start| start as usize);
         let there = start.and_then(|start| self.window.len().checked_sub(start));
         if there.is_none_or(|there| there < need || there == 0) {
-            let len = need.max(WINDOW_BYTES).min((self.len - offset) as usize);
-            self.window = vec![0; len];
+            let least = if self.direct { DIRECT_WINDOW } else { WINDOW };
+            let len = need.max(least).min((self.len - offset) as usize);
+            // Where the read fails, nothing is there. Otherwise all of it is written over.
+            let mut window = std::mem::take(&mut self.window);
+            window.resize(len, 0);
             let read = if self.direct {
-                self.file.read_direct(&mut self.window, u64::from(offset))?.unwrap_or(0)
+                self.file.read_direct(&mut window, u64::from(offset))?.unwrap_or(0)
             } else {
-                self.file.read_at(&mut self.window, u64::from(offset))?
+                self.file.read_at(&mut window, u64::from(offset))?
             };
             // What lies behind the end of the file reads as zeros.
-            if let Some(rest) = self.window.get_mut(read..) {
+            if let Some(rest) = window.get_mut(read..) {
                 rest.fill(0);
             }
-            self.window_at = offset;
+            (self.window, self.window_at) = (window, offset);
         }
         let start = (offset - self.window_at) as usize;
         Ok(self.window.get(start..).unwrap_or_default())

@@ -2,7 +2,7 @@
 
 use super::head::{HeadReader, HeadWriter};
 use super::prepare::{Prepared, prepare};
-use super::scan::{Progress, Scanner, Stop};
+use super::scan::{Progress, Scanner, Stop, WINDOW};
 use super::segment::{READ_AHEAD, READ_ONE, Segment};
 use super::survey::{Listing, Survey, list, survey};
 use super::tail::{Tail, link_to, link_to_nothing};
@@ -236,9 +236,9 @@ fn sparse(len: usize, used: &[(usize, u8)]) -> NamedFile {
 
 #[test]
 fn zeros_are_told_from_what_was_used_in_every_window() {
-    let len = (1 << 20) + 300;
+    let len = WINDOW + 300;
     let seed = crate::format::segment::Seed::of(&[2; 16]);
-    for used in [0, 5000, (1 << 20) - 1, 1 << 20, len - 1] {
+    for used in [0, 5000, WINDOW - 1, WINDOW, len - 1] {
         let file = sparse(len, &[(used, 1)]);
         let number = |at: usize| u32::try_from(at).unwrap();
         for from in [0, used.saturating_sub(1), used, used + 1] {
@@ -295,8 +295,9 @@ fn a_frame_is_found_wherever_it_stands() {
     }
     // Far behind zeros, at the end of a window and behind it.
     let bytes = &whole[mark as usize..(mark + WATERMARK_BYTES) as usize];
-    let far = (1 << 20) + 4096;
-    for at in [0, (1 << 20) - 40, (1 << 20) - 28, (1 << 20) - 24, 1 << 20, far - 28] {
+    let window = u32::try_from(WINDOW).unwrap();
+    let far = window + 4096;
+    for at in [0, window - 40, window - 28, window - 24, window, far - 28] {
         // It verifies at its own offset only, so it is made for that one.
         let mut moved = Vec::new();
         let place = crate::format::frame_writer::FramePlace {

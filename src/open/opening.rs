@@ -28,7 +28,7 @@ use crate::state::{Change, FrameEnd};
 use crate::storage::{Access, Dir};
 use crate::sync::Arc;
 use crate::watermark::Watermark;
-use crate::writer;
+use crate::writer::{self, Leftover};
 
 /// What is known of the log before anything is decided.
 pub(super) struct Surveyed {
@@ -182,14 +182,13 @@ impl<'a> Opening<'a> {
                 let cut = !examined.progress.sealed;
                 index.seal_last(row);
                 let link = link_to(&row, cut);
-                let parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
-                // The cut is durable: what stands behind it exists no more. The block that holds
-                // its end is left alone.
+                let mut parts = self.begin_next(&log, index, &link, row.ordinal + 1, time)?;
+                // The block that holds the end is left alone.
                 let from = row.end.next_multiple_of(BLOCK_BYTES);
                 if cut && from < row.len {
                     let name = LogFile::Segment { ordinal: row.ordinal, generation: 0 };
                     let file = self.dir.open(&name.path(), Access::ReadWrite)?;
-                    file.release(u64::from(from), u64::from(row.len - from))?;
+                    parts.leftover = Some(Leftover { file, from, end: row.len });
                 }
                 Ok(parts)
             }
@@ -285,6 +284,7 @@ impl<'a> Opening<'a> {
             prepared,
             last_time: time,
             marked_clean: clean,
+            leftover: None,
         }
     }
 }

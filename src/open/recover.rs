@@ -62,10 +62,15 @@ pub(crate) fn examine(
     let mut later = None;
     let mut bytes_behind = 0;
     if !clean {
+        // What the cache shows as zeros nobody has tried to write: it need not be read again.
+        let used = scanner.used_end(progress.end)?;
+        last.file.sync()?;
+        last.file.drop_cache(u64::from(used))?;
         (progress, stop) = on_the_medium(&last.file, seed, len, resumed, (progress, stop))?;
-        bytes_behind = u64::from(scanner.used_end(progress.end)? - progress.end);
+        let mut behind = Scanner::new(&last.file, seed, len).looking_to(used);
+        bytes_behind = u64::from(behind.used_end(progress.end)? - progress.end);
         if bytes_behind > 0 {
-            later = best_later(&mut scanner, progress.end)?;
+            later = best_later(&mut behind, progress.end)?;
         }
     }
     let found = Found {
@@ -100,8 +105,8 @@ fn contradicted(last: &Last, damage: Damage, good_until: u32) -> Result<Examined
     })
 }
 
-/// Reads what was not known to be durable again, past the cache: after a failed sync the cache may
-/// show bytes that the medium never got.
+/// Reads what was not known to be durable again, past the cache, which was dropped: after a failed
+/// sync it may show bytes that the medium never got.
 fn on_the_medium(
     file: &NamedFile,
     seed: Seed,
@@ -109,8 +114,6 @@ fn on_the_medium(
     resumed: Progress,
     cached: (Progress, Stop),
 ) -> Result<(Progress, Stop)> {
-    file.sync()?;
-    file.drop_cache()?;
     let durable = cached.0.durable_end.max(resumed.durable_end);
     if durable >= cached.0.end {
         return Ok(cached);

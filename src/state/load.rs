@@ -130,7 +130,7 @@ pub(super) fn load(home: &Home, of: StateFile) -> Result<Loaded> {
         // The name may be one that only the cache has, and so may be the content.
         dir.sync_dir(STATE)?;
         file.sync()?;
-        file.drop_cache()?;
+        file.drop_cache(file.len()?)?;
     }
     read(&mut loaded, &file, *store)?;
     loaded.table.file = Some(file);

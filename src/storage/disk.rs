@@ -341,7 +341,11 @@ impl File for DiskFile {
                 "a direct read ended before the file does",
             ));
         }
-        Ok(Some(buffer.iter_mut().zip(found).map(|(to, from)| *to = *from).count()))
+        let len = found.len().min(buffer.len());
+        if let (Some(to), Some(from)) = (buffer.get_mut(..len), found.get(..len)) {
+            to.copy_from_slice(from);
+        }
+        Ok(Some(len))
     }
 
     fn write_at(&self, bytes: &[u8], offset: u64) -> io::Result<usize> {
@@ -356,8 +360,8 @@ impl File for DiskFile {
         if self.len()? < len { self.file.set_len(len) } else { Ok(()) }
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        os::drop_cache(&self.file)
+    fn drop_cache(&self, len: u64) -> io::Result<()> {
+        os::drop_cache(&self.file, len)
     }
 
     fn release(&self, offset: u64, len: u64) -> io::Result<()> {
@@ -617,7 +621,7 @@ mod tests {
         let file = disk.create("a").unwrap();
         file.write_at(b"kept", 0).unwrap();
         file.sync().unwrap();
-        file.drop_cache().unwrap();
+        file.drop_cache(2 * ALIGNMENT as u64).unwrap();
         assert_eq!(read(&*file, 0, 4), b"kept");
     }
 

@@ -88,9 +88,9 @@ pub(crate) trait File: fmt::Debug + Send + Sync {
     /// Sets the length to a larger one; the new bytes read as zeros. Never shortens.
     fn grow(&self, len: u64) -> io::Result<()>;
 
-    /// Drops clean cached pages, so that reads show what the medium holds (as far as nobody maps
-    /// the file). Advice: no error where the system has no such call.
-    fn drop_cache(&self) -> io::Result<()>;
+    /// Drops clean cached pages of the first `len` bytes, so that reads show what the medium holds
+    /// (as far as nobody maps the file). Advice: no error where the system has no such call.
+    fn drop_cache(&self, len: u64) -> io::Result<()>;
 
     /// Gives the space of a range back, leaving zeros and the length (`PUNCH_HOLE | KEEP_SIZE`).
     /// Advice: no error where the file system has no such call.
@@ -256,8 +256,8 @@ impl NamedFile {
         self.on("sync", self.file.sync())
     }
 
-    pub(crate) fn drop_cache(&self) -> Result<()> {
-        self.on("drop the cache", self.file.drop_cache())
+    pub(crate) fn drop_cache(&self, len: u64) -> Result<()> {
+        self.on("drop the cache", self.file.drop_cache(len))
     }
 
     pub(crate) fn release(&self, offset: u64, len: u64) -> Result<()> {

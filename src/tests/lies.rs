@@ -270,8 +270,8 @@ impl File for LyingFile {
         self.file.grow(len)
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        if self.lie == Lie::DirectFromCache { self.nothing() } else { self.file.drop_cache() }
+    fn drop_cache(&self, len: u64) -> io::Result<()> {
+        if self.lie == Lie::DirectFromCache { self.nothing() } else { self.file.drop_cache(len) }
     }
 
     fn release(&self, offset: u64, len: u64) -> io::Result<()> {

@@ -7,7 +7,7 @@ use crate::log::prepare::Prepared;
 use crate::log::tail::Tail;
 use crate::options::Settings;
 use crate::position::{Position, Timestamp};
-use crate::storage::Dir;
+use crate::storage::{Dir, NamedFile};
 use crate::sync::{Arc, Mutex};
 
 /// The segment that comes next, as far as it is there.
@@ -33,6 +33,23 @@ pub(crate) struct Parts {
     pub(crate) last_time: Timestamp,
     /// The index checkpoint says that the store was closed in good order.
     pub(crate) marked_clean: bool,
+    pub(crate) leftover: Option<Leftover>,
+}
+
+/// What stands behind the end of a segment that a recovery has cut, durably: it exists no more, and
+/// its space can be given back. That takes longer than the rest of an opening, so it waits for the
+/// upkeep.
+#[derive(Debug)]
+pub(crate) struct Leftover {
+    pub(crate) file: NamedFile,
+    pub(crate) from: u32,
+    pub(crate) end: u32,
+}
+
+impl Leftover {
+    pub(crate) fn release(&self) -> Result<()> {
+        self.file.release(u64::from(self.from), u64::from(self.end - self.from))
+    }
 }
 
 /// The writer's state.
@@ -51,14 +68,15 @@ pub(crate) struct Core {
     poison: Option<Arc<Error>>,
     /// Where the last index checkpoint of the active segment ends.
     pub(super) checkpoint_end: u32,
+    pub(super) leftover: Option<Leftover>,
     /// What tells followers in other processes.
     head: HeadWriter,
 }
 
 impl Core {
     pub(crate) fn new(parts: Parts, head: HeadWriter) -> Self {
-        let Parts { dir, store, settings, catalog, tail, prepared, last_time, marked_clean } =
-            parts;
+        let Parts { dir, store, settings, catalog, tail, prepared, .. } = parts;
+        let Parts { last_time, marked_clean, leftover, .. } = parts;
         let checkpoint_end = tail.progress().end;
         let mut core = Self {
             dir,
@@ -71,6 +89,7 @@ impl Core {
             marked_clean,
             poison: None,
             checkpoint_end,
+            leftover,
             head,
         };
         core.tell_followers();
@@ -95,6 +114,11 @@ impl Core {
         self.sync_tail()?;
         self.tell_followers();
         Ok(self.catalog.watermark.durable())
+    }
+
+    /// What is left to give back behind a cut, once.
+    pub(crate) fn take_leftover(&mut self) -> Option<Leftover> {
+        self.leftover.take()
     }
 
     /// Takes note of a failure outside the core that must stop the writer: a panic, or a sync that

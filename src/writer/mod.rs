@@ -15,7 +15,7 @@ mod shell;
 mod stage;
 mod upkeep;
 
-pub(crate) use self::core::{Core, Parts};
+pub(crate) use self::core::{Core, Leftover, Parts};
 pub(crate) use conditions::Condition;
 pub(crate) use request::{Part, Request};
 #[cfg(test)]

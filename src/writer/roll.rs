@@ -62,6 +62,7 @@ impl Core {
         (progress.end > half && self.lacks_next())
             || u64::from(progress.end - self.checkpoint_end) >= self.settings.checkpoint_bytes
             || self.wants_sync()
+            || self.leftover.is_some()
     }
 
     /// Whether nobody has made the next segment, or is about to.

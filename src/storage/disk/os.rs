@@ -112,14 +112,20 @@ mod system {
 mod linux {
     use std::fs::{self, OpenOptions};
     use std::io;
+    use std::num::NonZeroU64;
     use std::os::fd::AsRawFd;
     use std::os::unix::fs::OpenOptionsExt;
 
     use rustix::fs::{Advice, FallocateFlags, OFlags, fadvise, fallocate};
     use rustix::io::Errno;
 
-    pub(in super::super) fn drop_cache(file: &fs::File) -> io::Result<()> {
-        where_supported(fadvise(file, 0, None, Advice::DontNeed).map_err(Into::into)).map(drop)
+    /// The cache keeps neighbouring pages together, mostly in pieces of up to so much, and drops
+    /// only pieces that are asked for whole.
+    const PIECE: u64 = 2 << 20;
+
+    pub(in super::super) fn drop_cache(file: &fs::File, len: u64) -> io::Result<()> {
+        let Some(len) = NonZeroU64::new(len.next_multiple_of(PIECE)) else { return Ok(()) };
+        where_supported(fadvise(file, 0, Some(len), Advice::DontNeed).map_err(Into::into)).map(drop)
     }
 
     pub(in super::super) fn release(file: &fs::File, offset: u64, len: u64) -> io::Result<()> {
@@ -170,7 +176,7 @@ mod linux {
     use std::fs;
     use std::io;
 
-    pub(in super::super) fn drop_cache(_: &fs::File) -> io::Result<()> {
+    pub(in super::super) fn drop_cache(_: &fs::File, _: u64) -> io::Result<()> {
         Ok(())
     }
 

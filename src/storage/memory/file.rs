@@ -123,8 +123,7 @@ impl Inode {
         self.write_in_vain(offset, bytes);
         if let Some(medium) = &mut self.medium {
             let room = medium.content.len().saturating_sub(offset + SECTOR);
-            let bytes = bytes.get(..room).unwrap_or(bytes);
-            medium.content.write(offset + SECTOR, bytes);
+            medium.content.write(offset + SECTOR, bytes.get(..room).unwrap_or(bytes));
         }
     }
 
@@ -168,15 +167,19 @@ impl Inode {
         medium.grown = false;
     }
 
-    fn drop_cache(&mut self) {
+    /// Of the first bytes, to the end of a sector. What was lost behind them stays hidden.
+    fn drop_cache(&mut self, bytes: usize) {
         let Some(medium) = &mut self.medium else { return };
         let len = medium.pending_len(&self.visible);
-        self.visible = medium.content.clone();
-        for write in &medium.unsynced {
-            self.visible.write(write.offset, &write.bytes);
-        }
+        let cached = std::mem::replace(&mut self.visible, medium.content.clone());
+        medium.unsynced.iter().for_each(|write| self.visible.write(write.offset, &write.bytes));
         self.visible.grow(len);
-        medium.lost.clear();
+        medium.lost = medium.lost.split_off(&bytes.div_ceil(SECTOR));
+        for sector in &medium.lost {
+            let (at, mut bytes) = (sector * SECTOR, [0; SECTOR]);
+            let there = cached.read(&mut bytes, at).min(self.visible.len().saturating_sub(at));
+            self.visible.write(at, bytes.get(..there).unwrap_or_default());
+        }
     }
 
     /// What a power cut leaves of the file.
@@ -367,9 +370,9 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn drop_cache(&self) -> io::Result<()> {
-        let _turn = self.admit(CallKind::DropCache, 0, 0)?;
-        self.inode.lock().drop_cache();
+    fn drop_cache(&self, len: u64) -> io::Result<()> {
+        let _turn = self.shared.admit(CallKind::DropCache, &self.name, 0, len)?;
+        self.inode.lock().drop_cache(place(len)?);
         Ok(())
     }
 
@@ -541,8 +544,23 @@ mod tests {
         assert_eq!(content(&disk), b"new");
         assert_eq!(direct(&*file), b"old");
         assert_eq!(durable(&disk), b"old");
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         assert_eq!(content(&disk), b"old");
+    }
+
+    #[test]
+    fn a_cache_is_dropped_as_far_as_is_asked_for() {
+        let (disk, file) = disk(&[1; 1536]);
+        file.write_at(&[2; 1536], 0).unwrap();
+        sync_in_vain(&disk, &*file);
+        file.drop_cache(513).unwrap();
+        assert_eq!(content(&disk), [[1; 512], [1; 512], [2; 512]].concat());
+        // What is hidden stays lost, whatever is written elsewhere.
+        file.write_at(&[3; 1536], 0).unwrap();
+        file.sync().unwrap();
+        assert_eq!(durable(&disk), [[3; 512], [3; 512], [1; 512]].concat());
+        file.drop_cache(1536).unwrap();
+        assert_eq!(content(&disk), durable(&disk));
     }
 
     #[test]
@@ -553,7 +571,7 @@ mod tests {
         file.write_at(b"new", 0).unwrap();
         file.sync().unwrap();
         assert_eq!(durable(&disk), b"old");
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         file.write_at(b"new", 0).unwrap();
         file.sync().unwrap();
         assert_eq!(durable(&disk), b"new");
@@ -580,7 +598,7 @@ mod tests {
         assert_eq!(content(&disk.crash(&mut |_| Keep::New)).len(), 601);
         file.sync().unwrap();
         assert_eq!(durable(&disk).len(), 601);
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         assert_eq!(content(&disk).len(), 601);
     }
 
@@ -593,7 +611,7 @@ mod tests {
         file.sync().unwrap();
         assert_eq!(content(&disk), [2; 1024]);
         assert_eq!(durable(&disk), [[1; 512], [2; 512]].concat());
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         assert_eq!(content(&disk), durable(&disk));
     }
 
@@ -664,7 +682,7 @@ mod tests {
         let (disk, file) = disk(b"old");
         file.write_at(b"new and longer", 0).unwrap();
         file.grow(20).unwrap();
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         assert_eq!(content(&disk), b"new and longer\0\0\0\0\0\0");
         file.sync().unwrap();
         assert_eq!(durable(&disk), b"new and longer\0\0\0\0\0\0");
@@ -693,7 +711,7 @@ mod tests {
         reopened.sync().unwrap();
         assert_eq!(content(&killed), b"new");
         assert_eq!(direct(&*reopened), b"old");
-        reopened.drop_cache().unwrap();
+        reopened.drop_cache(1 << 20).unwrap();
         assert_eq!(content(&killed), b"old");
     }
 
@@ -751,7 +769,7 @@ mod tests {
         let file = disk.create("f").unwrap();
         file.write_at(b"new", 0).unwrap();
         assert_eq!(direct(&*file), b"new");
-        file.drop_cache().unwrap();
+        file.drop_cache(1 << 20).unwrap();
         file.sync().unwrap();
         file.release(0, 1).unwrap();
         assert_eq!(content(&disk), b"\0ew");
