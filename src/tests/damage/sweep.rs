@@ -13,6 +13,8 @@ pub(super) type Files = BTreeMap<String, Vec<u8>>;
 /// A store that was left in good order or not, and is damaged in one way after the other.
 pub(super) struct Sweep {
     pub(super) base: Files,
+    /// The same as a disk, from which damaged ones are cheap copies.
+    disk: MemoryDisk,
     pub(super) model: Model,
     tally: Tally,
     /// What came of it, by what was damaged.
@@ -60,25 +62,26 @@ pub(super) enum Allowed {
 impl Sweep {
     pub(super) fn new(disk: &MemoryDisk, model: Model) -> Self {
         let base = disk.crash_keeping_nothing().files();
-        Self { base, model, tally: Tally::default(), tallies: BTreeMap::new() }
+        let disk = disk_of(&base);
+        Self { base, disk, model, tally: Tally::default(), tallies: BTreeMap::new() }
     }
 
     /// Looks at the store with other files.
     pub(super) fn damaged(&mut self, files: &Files, allowed: Allowed, what: &dyn Fn() -> String) {
+        self.look_at(&disk_of(files), allowed, what);
+    }
+
+    fn look_at(&mut self, damaged: &MemoryDisk, allowed: Allowed, what: &dyn Fn() -> String) {
         let _scene = Scene(|| format!("seed {}, {}, {allowed:?}", seed(), what()));
         self.tally.damages += 1;
-        let readable = self.read_only(&disk_of(files));
-        let disk = disk_of(files);
+        let readable = self.read_only(damaged);
+        let disk = damaged.crash_keeping_everything();
         let store = match open(&disk, &small()) {
             Ok(store) => store,
             Err(e) => {
                 assert_ne!(allowed, Allowed::Nothing, "{e}");
                 assert_refusal(&e);
-                let mut after = disk.files();
-                if !files.contains_key("LOCK") {
-                    after.remove("LOCK");
-                }
-                assert!(after == *files, "a refused opening changed a file");
+                assert!(are_same(&disk, damaged), "a refused opening changed a file");
                 self.tally.read_only += usize::from(readable);
                 self.tally.closed += usize::from(!readable);
                 return;
@@ -112,9 +115,9 @@ impl Sweep {
     }
 
     /// What is good can be read, or not even that. Nothing changes.
-    fn read_only(&self, disk: &MemoryDisk) -> bool {
-        let before = disk.files();
-        let opened = open_read_only(disk, &small());
+    fn read_only(&self, damaged: &MemoryDisk) -> bool {
+        let disk = damaged.crash_keeping_everything();
+        let opened = open_read_only(&disk, &small());
         match &opened {
             Ok(store) => {
                 for (event, recorded) in store.read_all().into_iter().zip(self.model.events()) {
@@ -126,15 +129,15 @@ impl Sweep {
             }
             Err(e) => assert_refusal(e),
         }
-        assert!(disk.files() == before, "reading changed a file");
+        assert!(are_same(&disk, damaged), "reading changed a file");
         opened.is_ok()
     }
 
     /// Flips one bit.
     pub(super) fn flip(&mut self, name: &str, bit: usize, allowed: Allowed) {
-        let mut files = self.base.clone();
-        files.get_mut(name).unwrap()[bit / 8] ^= 1 << (bit % 8);
-        self.damaged(&files, allowed, &|| format!("{name}: bit {} of byte {}", bit % 8, bit / 8));
+        let disk = self.disk.crash_keeping_everything();
+        disk.corrupt(name, bit / 8, 1 << (bit % 8));
+        self.look_at(&disk, allowed, &|| format!("{name}: bit {} of byte {}", bit % 8, bit / 8));
     }
 
     /// Replaces the bytes of a file.
@@ -171,6 +174,18 @@ impl Sweep {
         eprintln!("{what}, all: {all:?}");
         all.cut
     }
+}
+
+/// Whether a disk has the files that it had, but for the lock, which may be new.
+fn are_same(disk: &MemoryDisk, before: &MemoryDisk) -> bool {
+    if disk.digest() == before.digest() {
+        return true;
+    }
+    let (mut disk, before) = (disk.files(), before.files());
+    if !before.contains_key("LOCK") {
+        disk.remove("LOCK");
+    }
+    disk == before
 }
 
 /// A disk with these files, all of them durable.
