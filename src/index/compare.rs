@@ -120,7 +120,7 @@ pub(crate) fn run_has(run: &IdRun, hash: u64, position: Position) -> Result<bool
 
 /// Nothing is looked up while an index is built of what the log gave: every stream comes with the
 /// segment before.
-struct Unasked;
+pub(super) struct Unasked;
 
 impl Unasked {
     fn error() -> Error {

@@ -25,6 +25,8 @@ mod save;
 mod scan;
 mod sealed;
 mod segment;
+#[cfg(test)]
+mod tests;
 
 use std::ops::RangeInclusive;
 use std::sync::OnceLock;

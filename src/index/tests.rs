@@ -1,0 +1,286 @@
+//! Index files by themselves: what is built, and what of it is believed.
+
+use super::build::{LookUp, build};
+use super::checked::{self, CheckedFile};
+use super::compare::Unasked;
+use super::live::LiveIndex;
+use super::save::{Covers, describe};
+use super::sealed::SealedIndex;
+use super::segment::Unit;
+use super::{Context, Hasher, Index, Slot, Tiers};
+use crate::error::{Error, Result};
+use crate::format::blocks::{BLOCK_BYTES, FileKind};
+use crate::format::directory::SegmentRow;
+use crate::format::files::{LOG, LogFile};
+use crate::format::packed::width_of;
+use crate::format::sealed::{OFFSET_RUN, SealedFooter, ZONE_EVENTS, Zone};
+use crate::format::segment::Chain;
+use crate::index::Indexed;
+use crate::options::ReadMode;
+use crate::position::Timestamp;
+use crate::storage::Dir;
+use crate::storage::disk::Disk;
+use crate::sync::Arc;
+
+const NAME: LogFile = LogFile::IndexCheckpoint { ordinal: 3, generation: 0 };
+
+fn row() -> SegmentRow {
+    SegmentRow {
+        ordinal: 3,
+        generation: 0,
+        base: 100,
+        events: 4,
+        len: 1 << 20,
+        end: 9000,
+        last_crc: 7,
+        chain: Chain(8),
+        salt: [2; 16],
+    }
+}
+
+fn event<'a>(frame: u32, stream: &'a str, version: u64, event_type: &'a str) -> Indexed<'a> {
+    Indexed {
+        frame,
+        stream,
+        stream_hash: stream.len() as u64,
+        version,
+        previous: 0,
+        event_type,
+        schema_version: 1,
+        created_at: Timestamp::from_micros(5),
+        id_hash: None,
+        labels: &[],
+    }
+}
+
+fn built(units: &[Unit]) -> Result<(Vec<u8>, SealedFooter)> {
+    let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
+    let (body, footer) = build(units, describe([1; 16], 3, &Covers::sealed(&row())), &look_up)?;
+    Ok((body, SealedFooter::decode(&footer).expect("a footer")))
+}
+
+fn disk() -> (tempfile::TempDir, Dir) {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = Dir::new(Arc::new(Disk::new(folder.path().to_path_buf())));
+    dir.create_dir(LOG).unwrap();
+    (folder, dir)
+}
+
+#[test]
+fn offsets_take_as_many_bits_as_the_widest_run_needs() {
+    let mut live = LiveIndex::new(0);
+    for (event_number, run) in (0..3 * OFFSET_RUN).map(|n| (n, n / OFFSET_RUN)) {
+        // The second run is twice as wide as the others; all of them are far from the start.
+        let step = if run == 1 { 8 } else { 4 };
+        let within = u32::try_from(event_number % OFFSET_RUN).unwrap();
+        let base = 1_000_000 * u32::try_from(run + 1).unwrap();
+        live.add(&event(base + step * within, "A-1", event_number as u64 + 1, "X"));
+    }
+    let (_, footer) = built(&[Unit::Live(Arc::new(live))]).unwrap();
+    let widest = u64::from(8 * (u32::try_from(OFFSET_RUN).unwrap() - 1) / 4);
+    assert_eq!(u32::from(footer.offset_width), width_of(widest));
+    assert_eq!((footer.type_width, footer.category_width), (0, 0), "of one, no number is needed");
+    assert_eq!((footer.ids, footer.sections.ids.len), (0, 0), "no ids, no section");
+}
+
+#[test]
+fn a_zone_says_which_types_and_categories_it_has() {
+    let mut live = LiveIndex::new(0);
+    let types: Vec<String> = (0..66).map(|n| format!("T{n}")).collect();
+    // The first zone has the types 0 and 1 in the categories 0 and 1, the second all others in
+    // category 2.
+    let first = (0..ZONE_EVENTS as usize).map(|n| (["a-1", "b-1"][n % 2], &types[n % 2]));
+    let second = types[2..].iter().map(|name| ("c-1", name));
+    for (number, (stream, event_type)) in (1..).zip(first.chain(second)) {
+        let hashed = Indexed { stream_hash: number, ..event(4096, stream, number, event_type) };
+        live.add(&hashed);
+    }
+    let (body, footer) = built(&[Unit::Live(Arc::new(live))]).unwrap();
+    let zones = usize::try_from(footer.sections.zones.at).unwrap();
+    let zone = |index| Zone::at(&body[zones..], index).unwrap();
+    assert_eq!((zone(0).types, zone(0).categories), (0b11, 0b11));
+    // Sixty-four types in 64 bits: 64 and 65 share those of 0 and 1.
+    assert_eq!((zone(1).types, zone(1).categories), (u64::MAX, 0b100));
+}
+
+/// An index checkpoint of two events of one stream, in frames at 5000 and 6000.
+fn older(dir: &Dir) -> Unit {
+    let mut live = LiveIndex::new(0);
+    live.add(&event(5000, "A-1", 1, "X"));
+    live.add(&event(6000, "A-1", 2, "X"));
+    let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
+    let describes = describe([1; 16], 3, &Covers::sealed(&row()));
+    let (body, footer) = build(&[Unit::Live(Arc::new(live))], describes, &look_up).unwrap();
+    checked::write(dir, LOG, &NAME.path(), FileKind::IndexCheckpoint, false, body, &footer)
+        .unwrap();
+    Unit::Sealed(Arc::new(SealedIndex::open(dir, NAME, ReadMode::Positional).unwrap().unwrap()))
+}
+
+#[test]
+fn what_follows_an_older_file_has_to_stand_behind_it() {
+    let (_folder, dir) = disk();
+    let older = older(&dir);
+    let newer = |first: u32, frame: u32| {
+        let mut live = LiveIndex::new(first);
+        // The segment before these is this one: they go on where the file ends.
+        live.add(&Indexed { previous: 3, ..event(frame, "A-1", 3, "X") });
+        built(&[older.clone(), Unit::Live(Arc::new(live))])
+    };
+    let joined = newer(2, 7000).unwrap().1;
+    assert_eq!((joined.events, joined.terms), (3, 1));
+    let frames = newer(2, 5500).unwrap_err();
+    assert!(frames.is_corruption(), "a frame in front of those before: {frames}");
+    let events = newer(0, 7000).unwrap_err();
+    assert!(events.is_corruption(), "an event in front of those before: {events}");
+}
+
+/// A derived file of so many blocks, and how to open it.
+fn blocks(dir: &Dir, count: usize) -> Vec<u8> {
+    let body: Vec<u8> = (0..count * BLOCK_BYTES).map(|at| (at / 100).to_le_bytes()[0]).collect();
+    let kind = FileKind::IndexCheckpoint;
+    checked::write(dir, LOG, &NAME.path(), kind, true, body.clone(), b"footer").unwrap();
+    body
+}
+
+fn opened(dir: &Dir, mode: ReadMode) -> CheckedFile {
+    CheckedFile::open(dir, &NAME.path(), FileKind::IndexCheckpoint, mode).unwrap().unwrap()
+}
+
+#[test]
+fn a_checked_file_gives_every_range_and_nothing_behind_its_end() {
+    let (folder, dir) = disk();
+    let body = blocks(&dir, 3);
+    for mode in [ReadMode::Mmap, ReadMode::Positional] {
+        let file = opened(&dir, mode);
+        let len = folder.path().join(NAME.path()).metadata().unwrap().len();
+        assert_eq!(file.len(), len);
+        let content = [&body[..], b"footer"].concat();
+        assert_eq!(&*file.content().unwrap(), content);
+        assert_eq!(&*file.footer().unwrap(), b"footer");
+        let block = BLOCK_BYTES;
+        for range in [0..0, 0..1, 1..5, block - 1..block + 1, 5..3 * block, block..2 * block] {
+            let read = file.read(range.start as u64..range.end as u64).unwrap();
+            assert_eq!(&*read, &content[range.clone()], "{range:?} {mode:?}");
+        }
+        let end = content.len() as u64;
+        assert!(file.read(end..end).is_ok());
+        #[expect(clippy::reversed_empty_ranges, reason = "it is refused")]
+        for range in [end..end + 1, 5..4, end + 1..end + 1] {
+            assert!(file.read(range.clone()).unwrap_err().is_corruption(), "{range:?} {mode:?}");
+        }
+    }
+}
+
+#[test]
+fn each_block_is_verified_by_itself_and_damage_is_met_again() {
+    for mode in [ReadMode::Mmap, ReadMode::Positional] {
+        let (folder, dir) = disk();
+        let count = 130;
+        blocks(&dir, count);
+        let path = folder.path().join(NAME.path());
+        let mut bytes = std::fs::read(&path).unwrap();
+        // Among them blocks that share a bit, or a word of bits, with others.
+        let damaged = [3, 65, 67, 128];
+        for block in damaged {
+            bytes[block * BLOCK_BYTES + 17] ^= 1;
+        }
+        std::fs::write(&path, bytes).unwrap();
+        let file = opened(&dir, mode);
+        for _ in 0..2 {
+            for block in 0..count {
+                let start = (block * BLOCK_BYTES) as u64;
+                let read = file.read(start + 20..start + 21);
+                match read {
+                    Ok(_) => assert!(!damaged.contains(&block), "{block} {mode:?}"),
+                    Err(Error::Corrupt { offset, .. }) => {
+                        assert!(damaged.contains(&block) && offset == start, "{block} {mode:?}");
+                    }
+                    Err(e) => panic!("{e}"),
+                }
+            }
+        }
+        // A range is as good as the worst of its blocks.
+        let range = |from: usize, to: usize| (from * BLOCK_BYTES) as u64..(to * BLOCK_BYTES) as u64;
+        assert!(file.read(range(0, 3)).is_ok() && file.read(range(2, 4)).is_err());
+        assert!(file.read(range(66, 67)).is_ok() && file.read(range(60, 66)).is_err());
+    }
+}
+
+/// The index of a store with one sealed segment.
+fn index_of(dir: &Dir, row: SegmentRow) -> Index {
+    let context = Context {
+        dir: dir.clone(),
+        store: [1; 16],
+        mode: ReadMode::Positional,
+        hasher: Hasher::new(&[9; 16], 64),
+        frames: Arc::new(Unasked),
+        writable: true,
+    };
+    Index::new(context, Tiers::new(None, Vec::new(), vec![Slot::sealed(row)]))
+}
+
+/// Whether an index file that describes one row is taken for that of another.
+fn is_taken(dir: &Dir, name: LogFile, describes: &SegmentRow, row: &SegmentRow) -> bool {
+    let mut live = LiveIndex::new(0);
+    for version in 1..=u64::from(describes.events) {
+        live.add(&event(4096, "A-1", version, "X"));
+    }
+    let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
+    let footer = describe([1; 16], 3, &Covers::sealed(describes));
+    let (body, footer) = build(&[Unit::Live(Arc::new(live))], footer, &look_up).unwrap();
+    let kind = match name {
+        LogFile::SealedIndex { .. } => FileKind::SealedIndex,
+        _ => FileKind::IndexCheckpoint,
+    };
+    checked::write(dir, LOG, &name.path(), kind, false, body, &footer).unwrap();
+    index_of(dir, *row).open_file(row, name).is_some()
+}
+
+#[test]
+fn an_index_file_is_believed_where_it_describes_the_segment() {
+    let (_folder, dir) = disk();
+    let row = row();
+    let sealed = LogFile::SealedIndex { ordinal: 3, generation: 0 };
+    assert!(is_taken(&dir, sealed, &row, &row));
+    let others = [
+        SegmentRow { salt: [3; 16], ..row },
+        SegmentRow { base: 101, ..row },
+        SegmentRow { events: 5, ..row },
+        SegmentRow { events: 3, ..row },
+        SegmentRow { end: 9001, ..row },
+        SegmentRow { chain: Chain(9), ..row },
+    ];
+    for other in others {
+        assert!(!is_taken(&dir, sealed, &other, &row), "{other:?}");
+    }
+    // A checkpoint covers the first part of it, and no more.
+    let part = SegmentRow { events: 3, end: 8000, chain: Chain(1), ..row };
+    assert!(is_taken(&dir, NAME, &part, &row));
+    let others = [
+        SegmentRow { salt: [3; 16], ..part },
+        SegmentRow { base: 99, ..part },
+        SegmentRow { events: 4, ..part },
+        SegmentRow { events: 5, ..part },
+        SegmentRow { end: 9000, ..part },
+        SegmentRow { end: 9001, ..part },
+    ];
+    for other in others {
+        assert!(!is_taken(&dir, NAME, &other, &row), "{other:?}");
+    }
+}
+
+#[test]
+fn upkeep_is_wanted_where_a_file_is_missing_until_there_is_nothing_to_do() {
+    let (_folder, dir) = disk();
+    let index = index_of(&dir, row());
+    for _ in 0..2 {
+        assert!(index.wants_upkeep());
+        // A segment that nobody has read is left alone.
+        assert!(!index.seal_one().unwrap() && !index.wants_upkeep());
+        index.want_files();
+    }
+    // Files that are none of its are nothing to leave out.
+    for name in ["directory-1", "0000000001-0000000002.ids", "0000000003.0.idx", "other"] {
+        assert!(!index.leave_out(name).unwrap(), "{name}");
+    }
+}
