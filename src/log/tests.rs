@@ -3,7 +3,7 @@
 use super::head::{HeadReader, HeadWriter};
 use super::prepare::{Prepared, prepare};
 use super::scan::{Progress, Scanner, Stop, WINDOW};
-use super::segment::{READ_AHEAD, READ_ONE, Segment};
+use super::segment::{READ_AHEAD, READ_ONE, Segment, is_mapped};
 use super::survey::{Listing, Survey, list, survey};
 use super::tail::{Tail, link_to, link_to_nothing};
 use super::{Log, logged};
@@ -12,7 +12,7 @@ use crate::event::Event;
 use crate::format::codec::crc32;
 use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
-use crate::format::frame::{BEGIN_BYTES, HEAD_LEN, Kind, SEAL_BYTES, WATERMARK_BYTES};
+use crate::format::frame::{BEGIN_BYTES, Frame, HEAD_LEN, Kind, SEAL_BYTES, WATERMARK_BYTES};
 use crate::format::frame_writer::{FrameEvent, FrameStream};
 use crate::format::segment::HEADER_BYTES;
 use crate::options::{Preallocate, ReadMode};
@@ -774,4 +774,136 @@ fn errors_of_other_kinds_are_not_taken_for_damage() {
         assert!(matches!(failed, Err(Error::Io { .. })), "{known}: {failed:?}");
         disk.heal();
     }
+}
+
+#[test]
+fn half_a_head_page_is_not_believed_though_its_checksum_is_right() {
+    use crate::format::head::Head;
+    let (_, dir) = disk();
+    let page = dir.shared_page("head", Access::ReadWrite).unwrap();
+    let reader = HeadReader::open(&dir, STORE).unwrap();
+    for (change, is_whole) in [(3, false), (4, true)] {
+        let head =
+            Head { store: STORE, change, ordinal: 1, salt: 0, end: 8192, visible: 1, durable: 1 };
+        for (index, word) in head.encode().into_iter().enumerate() {
+            page.store(index, word);
+        }
+        assert_eq!(reader.look().is_some(), is_whole, "change {change}");
+    }
+}
+
+#[test]
+fn a_segment_is_filled_with_zeros_only_where_that_is_asked_for() {
+    use crate::storage::memory::CallKind;
+    for (preallocate, is_filled) in [(Preallocate::Zero, true), (Preallocate::None, false)] {
+        let (disk, dir) = disk();
+        disk.start_trace();
+        prepare(&dir, STORE, 1, LEN, preallocate).unwrap();
+        let of = |kind| disk.trace().iter().filter(|call| call.kind == kind).count();
+        assert_eq!(of(CallKind::Grow), usize::from(!is_filled), "{preallocate:?}");
+        assert_eq!(of(CallKind::Write) > 1, is_filled, "the header, and zeros: {preallocate:?}");
+    }
+}
+
+/// What an error about a place says: the file, and where in it.
+fn told(error: Error) -> (String, u64) {
+    match error {
+        Error::Corrupt { path, offset, .. } => (path.to_str().unwrap().into(), offset),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_frame_is_said_to_be_where_it_is() {
+    let (disk, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, LEN);
+    stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+    let two = stage(&mut tail, 9, &[("a-1", 2, &[b"two", b"three"])], &[]);
+    out(&mut tail);
+    let (segment, name) =
+        (Arc::clone(tail.segment()), LogFile::Segment { ordinal: 1, generation: 0 }.path());
+    let whole = segment.frame(two, READ_ONE).unwrap();
+    let entry = whole.frame.event(whole.bytes(), 1).unwrap().entry.start;
+    // Its entry alone, then its head.
+    disk.corrupt(&name, (two + entry) as usize, 1);
+    let at = segment.frame(two, READ_ONE).unwrap();
+    assert!(segment.event(&at, 0).is_ok());
+    let (path, offset) = told(segment.event(&at, 1).unwrap_err());
+    assert!(path.ends_with(&name), "{path}");
+    assert_eq!(offset, u64::from(two + entry));
+    disk.corrupt(&name, two as usize + 20, 1);
+    for fetch in [8, READ_ONE, READ_AHEAD] {
+        let (path, offset) = told(segment.frame(two, fetch).unwrap_err());
+        assert!(path.ends_with(&name), "{path}");
+        assert_eq!(offset, u64::from(two), "fetched {fetch}");
+    }
+}
+
+#[test]
+fn a_read_of_frames_goes_on_behind_what_it_has_fetched() {
+    let (_, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, 1 << 20);
+    let data = vec![7; 60_000];
+    let mut first = None;
+    for version in 1..=12 {
+        let offset = stage(&mut tail, 9, &[("a-1", version, &[&data])], &[]);
+        first.get_or_insert(offset);
+    }
+    out(&mut tail);
+    let found = events(tail.segment(), first.unwrap());
+    assert_eq!(found.len(), 12, "from more than two fetches");
+    for (version, event) in (1..).zip(found) {
+        assert_eq!(event, (version, "a-1".into(), version, data.clone()));
+    }
+}
+
+/// Another handle of a segment that was written, as readers open it.
+fn reopened(dir: &Dir, tail: &Tail, mode: ReadMode, base: u64) -> Segment {
+    Segment::new(dir.clone(), mode, *tail.segment().header(), base, tail.progress().end)
+}
+
+#[test]
+fn a_segment_is_the_one_that_its_first_frame_says() {
+    let (disk, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, LEN);
+    let one = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+    out(&mut tail);
+    let name = LogFile::Segment { ordinal: 1, generation: 0 }.path();
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_ok());
+    let other = reopened(&dir, &tail, ReadMode::Positional, 2).frame(one, READ_ONE);
+    assert_eq!(told(other.unwrap_err()).1, u64::from(HEADER_BYTES), "of another position");
+    // A longer file is as good, a shorter one is not.
+    let bytes = disk.files()[&name].clone();
+    disk.put(&name, &[&bytes[..], &[0; 4096]].concat());
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_ok());
+    disk.put(&name, &bytes[..bytes.len() - 1]);
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_err());
+    // A first frame that follows another header.
+    let mut foreign = bytes;
+    let seed = tail.segment().seed();
+    Frame::mend(&mut foreign[HEADER_BYTES as usize..], seed, HEADER_BYTES, 99).unwrap();
+    disk.put(&name, &foreign);
+    let other = reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE);
+    assert_eq!(told(other.unwrap_err()).1, u64::from(HEADER_BYTES), "of another segment");
+}
+
+#[test]
+fn a_map_is_known_for_as_long_as_somebody_has_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = crate::storage::disk::Disk::new(folder.path().to_path_buf());
+    let dir = Dir::new(Arc::new(disk));
+    dir.create_dir(LOG).unwrap();
+    let mut tail = begin(&dir, ReadMode::Positional, LEN);
+    let one = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+    out(&mut tail);
+    let seed = tail.segment().seed();
+    assert!(!is_mapped(seed));
+    let mapped = reopened(&dir, &tail, ReadMode::Mmap, 1);
+    assert!(!is_mapped(seed), "not before it is read");
+    let frame = mapped.frame(one, READ_ONE).unwrap();
+    assert!(is_mapped(seed) && !is_mapped(crate::format::segment::Seed::of(&[0; 16])));
+    drop(mapped);
+    assert!(is_mapped(seed), "what was read holds it");
+    drop(frame);
+    assert!(!is_mapped(seed));
 }
