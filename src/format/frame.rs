@@ -271,7 +271,8 @@ impl Frame {
 
     #[inline]
     fn event_row_at(&self, bytes: &[u8], index: u16) -> Option<(u32, u32, u16, u16)> {
-        let row = self.events_at as usize + usize::from(index) * self.event_row() as usize;
+        let row = usize::from(index) * self.event_row() as usize;
+        let row = (self.events_at as usize).checked_add(row)?;
         let mut cursor = Cursor::at(bytes, row);
         let (crc, end) = (cursor.u32()?, cursor.u32()?);
         if self.streams > 1 {
