@@ -400,16 +400,24 @@ impl Store {
     /// Commits requests as one group, as the leader of so many callers does, without the upkeep
     /// behind it. Requests that are refused before they would queue are answered at once.
     pub(crate) fn commit_group(&self, group: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
+        self.commit_group_of(group.into_iter().map(|parts| (parts, Vec::new(), None)).collect())
+    }
+
+    /// The same, each with its conditions and the durability that it asks for.
+    pub(crate) fn commit_group_of(
+        &self,
+        group: Vec<(Vec<Part>, Vec<Condition>, Option<Durability>)>,
+    ) -> Vec<Result<Vec<Appended>>> {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
-        let prepare = |parts| {
-            let mut request = writing.prepare(parts, Vec::new(), None)?;
+        let prepare = |(parts, conditions, durability)| {
+            let mut request = writing.prepare(parts, conditions, durability)?;
             writing.look_up(&mut request)?;
             Ok(request)
         };
         let mut answers: Vec<Option<Error>> = Vec::with_capacity(group.len());
         let mut requests = Vec::with_capacity(group.len());
-        for parts in group {
-            match prepare(parts) {
+        for asked in group {
+            match prepare(asked) {
                 Ok(request) => {
                     requests.push(request);
                     answers.push(None);
@@ -423,6 +431,23 @@ impl Store {
             None => committed.next().expect("an answer for each request"),
         };
         answers.into_iter().map(answer).collect()
+    }
+
+    /// Commits appends of one thread, each as that of a caller of its own.
+    #[cfg(feature = "async")]
+    pub(crate) fn submit_all(&self, appends: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
+        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
+        let prepare = |parts| {
+            let mut request = writing.prepare(parts, Vec::new(), None).expect("a right append");
+            writing.look_up(&mut request).expect("a store without faults");
+            request
+        };
+        writing.writer.submit_all(appends.into_iter().map(prepare).collect())
+    }
+
+    /// Whether the writer has work for the upkeep.
+    pub(crate) fn wants_upkeep(&self) -> bool {
+        self.inner.writing.as_ref().is_some_and(|writing| writing.writer.core().wants_upkeep())
     }
 
     /// Whether a write or a sync has failed, told or not.

@@ -15,6 +15,7 @@ mod faults;
 mod follow;
 mod found;
 mod fuzz;
+mod groups;
 mod history;
 mod images;
 mod late;

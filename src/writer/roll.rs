@@ -56,7 +56,7 @@ impl Core {
     }
 
     /// Whether upkeep would find something to do here.
-    pub(super) fn wants_upkeep(&self) -> bool {
+    pub(crate) fn wants_upkeep(&self) -> bool {
         let progress = self.tail.progress();
         let half = self.tail.segment().header().len / 2;
         (progress.end > half && self.lacks_next())
