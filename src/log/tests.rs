@@ -907,3 +907,24 @@ fn a_map_is_known_for_as_long_as_somebody_has_it() {
     drop(frame);
     assert!(!is_mapped(seed));
 }
+
+#[test]
+fn a_walk_reads_heads_that_are_longer_than_a_window() {
+    let (_, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, 1 << 20);
+    // A row of eight bytes for each event.
+    let data: Vec<&[u8]> = vec![b""; WINDOW / 8 + 1];
+    let offset = stage(&mut tail, 9, &[("a-1", 1, &data)], &[]);
+    out(&mut tail);
+    let (found, progress, stop) = walked(&tail, &dir, tail.progress().end);
+    assert_eq!((found.last(), stop), (Some(&(offset, Kind::Batch)), Stop::End));
+    assert_eq!(progress.events as usize, data.len());
+    // The same where one event of it is read.
+    let segment = tail.segment();
+    let at = segment.frame(offset, READ_ONE).unwrap();
+    let last = u32::try_from(data.len()).unwrap() - 1;
+    assert_eq!(
+        segment.event_with_ordinal(&at, last).unwrap().version,
+        Version(u64::from(last) + 1)
+    );
+}
