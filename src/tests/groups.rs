@@ -164,8 +164,8 @@ fn one_request_that_asks_for_a_sync_makes_its_group_durable() {
     for (asked, of_store, writes, syncs) in ways {
         let disk = MemoryDisk::simulated(seed());
         let store = open(&disk, &small().durability(of_store)).unwrap();
-        store.append("Order-1", ExpectedVersion::Any, [NewEvent::new("Before", "")]).unwrap();
-        store.sync().unwrap();
+        put(&store, 10);
+        assert_eq!((store.durable(), store.sync().unwrap()), (Position(0), Position(1)));
         disk.start_trace();
         let one = |n: u32| part("Order-1", vec![NewEvent::new("Counted", n.to_string())]);
         let answers = store.commit_group_of(vec![
