@@ -1,5 +1,6 @@
 //! Layer 5: what is done beside the commits: preparing segments, building index files, folding
-//! them, index checkpoints, and the periodic sync of the weaker modes.
+//! them, index checkpoints, the periodic sync of the weaker modes, and giving back the space behind
+//! a cut.
 //!
 //! All of it is [`Upkeep::step`], which tests call themselves; a thread, started on first need,
 //! does nothing but call it.

@@ -53,10 +53,25 @@ fn event<'a>(frame: u32, stream: &'a str, version: u64, event_type: &'a str) -> 
     }
 }
 
-fn built(units: &[Unit]) -> Result<(Vec<u8>, SealedFooter)> {
+/// The body and the footer of an index of a segment.
+fn build_of(row: &SegmentRow, units: &[Unit]) -> Result<(Vec<u8>, Vec<u8>)> {
     let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
-    let (body, footer) = build(units, describe([1; 16], 3, &Covers::sealed(&row())), &look_up)?;
+    build(units, describe([1; 16], 3, &Covers::sealed(row)), &look_up)
+}
+
+fn built(units: &[Unit]) -> Result<(Vec<u8>, SealedFooter)> {
+    let (body, footer) = build_of(&row(), units)?;
     Ok((body, SealedFooter::decode(&footer).expect("a footer")))
+}
+
+/// Puts an index of a segment in place.
+fn save(dir: &Dir, name: LogFile, row: &SegmentRow, live: LiveIndex) {
+    let (body, footer) = build_of(row, &[Unit::Live(Arc::new(live))]).unwrap();
+    let kind = match name {
+        LogFile::SealedIndex { .. } => FileKind::SealedIndex,
+        _ => FileKind::IndexCheckpoint,
+    };
+    checked::write(dir, LOG, &name.path(), kind, false, body, &footer).unwrap();
 }
 
 fn disk() -> (tempfile::TempDir, Dir) {
@@ -108,11 +123,7 @@ fn older(dir: &Dir) -> Unit {
     let mut live = LiveIndex::new(0);
     live.add(&event(5000, "A-1", 1, "X"));
     live.add(&event(6000, "A-1", 2, "X"));
-    let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
-    let describes = describe([1; 16], 3, &Covers::sealed(&row()));
-    let (body, footer) = build(&[Unit::Live(Arc::new(live))], describes, &look_up).unwrap();
-    checked::write(dir, LOG, &NAME.path(), FileKind::IndexCheckpoint, false, body, &footer)
-        .unwrap();
+    save(dir, NAME, &row(), live);
     Unit::Sealed(Arc::new(SealedIndex::open(dir, NAME, ReadMode::Positional).unwrap().unwrap()))
 }
 
@@ -225,14 +236,7 @@ fn is_taken(dir: &Dir, name: LogFile, describes: &SegmentRow, row: &SegmentRow) 
     for version in 1..=u64::from(describes.events) {
         live.add(&event(4096, "A-1", version, "X"));
     }
-    let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
-    let footer = describe([1; 16], 3, &Covers::sealed(describes));
-    let (body, footer) = build(&[Unit::Live(Arc::new(live))], footer, &look_up).unwrap();
-    let kind = match name {
-        LogFile::SealedIndex { .. } => FileKind::SealedIndex,
-        _ => FileKind::IndexCheckpoint,
-    };
-    checked::write(dir, LOG, &name.path(), kind, false, body, &footer).unwrap();
+    save(dir, name, describes, live);
     index_of(dir, *row).open_file(row, name).is_some()
 }
 

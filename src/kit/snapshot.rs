@@ -139,9 +139,24 @@ impl<S, C: ViewCodec<S>> Snapshots<S, C> {
     }
 
     /// Whether a state is to be saved that it took so much to fold.
-    pub const fn is_due(&self, cost: FoldCost) -> bool {
+    ///
+    /// ```
+    /// # #[cfg(feature = "json")] {
+    /// use std::time::Duration;
+    ///
+    /// use annals::Store;
+    /// use annals::kit::{FoldCost, Snapshots};
+    /// let store = Store::in_memory()?;
+    /// let sums: Snapshots<u64> = Snapshots::new(&store, "sum", 1);
+    /// let sums = sums.every(1000).or_cost(Duration::from_millis(5));
+    /// assert!(sums.is_due(FoldCost { events: 3, took: Duration::from_millis(7) }));
+    /// assert!(!sums.is_due(FoldCost { events: 3, took: Duration::from_millis(2) }));
+    /// # }
+    /// # Ok::<(), annals::Error>(())
+    /// ```
+    pub fn is_due(&self, cost: FoldCost) -> bool {
         let FoldCost { events, took } = cost;
-        events >= self.every || (events > 0 && took.as_nanos() >= self.cost.as_nanos())
+        events >= self.every || (events > 0 && took >= self.cost)
     }
 
     /// Saves a state of a stream at a version. See [`Store::save_snapshot`].

@@ -208,7 +208,7 @@ impl<'a> Scanner<'a> {
     /// Whether every byte from an offset on is zero.
     pub(crate) fn is_zero_from(&mut self, from: u32) -> Result<bool> {
         let mut offset = from;
-        while offset < self.len {
+        while offset < self.look_to {
             let window = self.at(offset, 1)?;
             if !is_zero(window) {
                 return Ok(false);

@@ -142,10 +142,10 @@ impl Segment {
     pub(crate) fn frame(&self, offset: u32, fetch: usize) -> Result<FrameAt> {
         let mut bytes = self.bytes_from(offset, fetch)?;
         let mut has_all = false;
+        let is_for_one = fetch < READ_AHEAD;
+        let parse = if is_for_one { Frame::parse_for_one } else { Frame::parse };
         loop {
             let room = self.room(offset);
-            let is_for_one = fetch < READ_AHEAD;
-            let parse = if is_for_one { Frame::parse_for_one } else { Frame::parse };
             match parse(bytes.as_slice(), self.seed, offset, room) {
                 Ok(frame) if frame.len as usize <= bytes.len() => {
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {

@@ -253,6 +253,13 @@ fn zeros_are_told_from_what_was_used_in_every_window() {
         assert!(scanner.is_zero_from(0).unwrap());
         assert_eq!(scanner.used_end(0).unwrap(), 0);
     }
+    // Nor what stands behind where it looks, in another window.
+    let file = sparse(len, &[(9, 1), (WINDOW + 200, 1)]);
+    let mut scanner = Scanner::new(&file, seed, u32::try_from(len).unwrap());
+    assert_eq!(scanner.used_end(0).unwrap(), u32::try_from(WINDOW + 201).unwrap());
+    let mut scanner = scanner.looking_to(u32::try_from(WINDOW).unwrap());
+    assert_eq!(scanner.used_end(0).unwrap(), 10);
+    assert!(scanner.is_zero_from(10).unwrap() && !scanner.is_zero_from(9).unwrap());
     // Behind the end of a file there are zeros.
     let file = sparse(100, &[(99, 1)]);
     let mut scanner = Scanner::new(&file, seed, 5000);
@@ -280,6 +287,9 @@ fn a_frame_is_found_wherever_it_stands() {
     for from in [mark - 8, mark - 3, mark - 1, mark] {
         assert_eq!(find(&whole, from, LEN), found, "from {from}");
     }
+    let file = file(&dir, 1);
+    let looking_to = |end| Scanner::new(&file, seed, LEN).looking_to(end).search(mark).unwrap();
+    assert_eq!((looking_to(mark), looking_to(mark + 1)), (None, found), "from no further on");
     for from in [mark + 1, mark + 4, LEN - HEAD_LEN, LEN - 1, LEN] {
         assert_eq!(find(&whole, from, LEN), None, "from {from}");
     }
@@ -850,6 +860,9 @@ fn a_read_of_frames_goes_on_behind_what_it_has_fetched() {
         first.get_or_insert(offset);
     }
     out(&mut tail);
+    // One that is longer than what is fetched for one.
+    let at = tail.segment().frame(first.unwrap(), READ_ONE).unwrap();
+    assert_eq!(tail.segment().event(&at, 0).unwrap().data(), data);
     let found = events(tail.segment(), first.unwrap());
     assert_eq!(found.len(), 12, "from more than two fetches");
     for (version, event) in (1..).zip(found) {

@@ -75,8 +75,17 @@ pub(crate) struct Core {
 
 impl Core {
     pub(crate) fn new(parts: Parts, head: HeadWriter) -> Self {
-        let Parts { dir, store, settings, catalog, tail, prepared, .. } = parts;
-        let Parts { last_time, marked_clean, leftover, .. } = parts;
+        let Parts {
+            dir,
+            store,
+            settings,
+            catalog,
+            tail,
+            prepared,
+            last_time,
+            marked_clean,
+            leftover,
+        } = parts;
         let checkpoint_end = tail.progress().end;
         let mut core = Self {
             dir,
