@@ -12,6 +12,7 @@ mod compare;
 mod directory;
 mod fold;
 mod hash;
+mod heads;
 mod heal;
 mod ids;
 mod labels;
@@ -35,6 +36,7 @@ pub(crate) use chain::Link;
 pub(crate) use compare::{Difference, Rebuild, directory_difference, run_has};
 pub(crate) use directory::Directory;
 pub(crate) use hash::Hasher;
+pub(crate) use heads::Head;
 pub(crate) use ids::IdRun;
 pub(crate) use labels::Stretch;
 pub(crate) use listing::Naming;
@@ -54,15 +56,8 @@ use crate::place::{Frames, Place};
 use crate::position::{Position, Version};
 use crate::storage::Dir;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering, RwLock};
+use heads::Heads;
 use live::UNRESOLVED;
-
-/// The last event of a stream.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Head {
-    pub(crate) version: Version,
-    /// The newest segment that holds the stream.
-    pub(crate) segment: u32,
-}
 
 /// What an index needs of the store.
 #[derive(Clone)]
@@ -80,6 +75,7 @@ pub(crate) struct Context {
 pub(crate) struct Index {
     context: Context,
     tiers: RwLock<Arc<Tiers>>,
+    heads: Heads,
     /// Held by whoever changes files, so that no two do.
     upkeep: Mutex<()>,
     /// A sealed segment may be without its file.
@@ -159,7 +155,8 @@ impl Tiers {
 impl Index {
     pub(crate) fn new(context: Context, tiers: Tiers) -> Self {
         let pending = AtomicBool::new(context.writable);
-        Self { context, tiers: RwLock::new(Arc::new(tiers)), upkeep: Mutex::new(()), pending }
+        let (tiers, heads) = (RwLock::new(Arc::new(tiers)), Heads::new());
+        Self { context, tiers, heads, upkeep: Mutex::new(()), pending }
     }
 
     pub(crate) const fn hasher(&self) -> &Hasher {
@@ -200,7 +197,15 @@ impl Index {
 
     /// The last event of a stream.
     pub(crate) fn head(&self, name: &str, hash: u64) -> Result<Option<Head>> {
-        self.healing(|| self.head_before(name, hash, u32::MAX))
+        match self.heads.get(name, hash) {
+            Some(head) => Ok(Some(head)),
+            None => self.healing(|| self.head_before(name, hash, u32::MAX)),
+        }
+    }
+
+    /// Takes note of the last event of a stream, which is indexed and not yet visible.
+    pub(crate) fn remember_head(&self, name: &str, hash: u64, head: Head) {
+        self.heads.put(name, hash, head);
     }
 
     /// The events of a stream in a segment: the first version, how many, the segment before.
@@ -243,14 +248,17 @@ impl Index {
         })
     }
 
-    /// The last event of a stream, if it came after a position. All that is looked at came after
-    /// it too, which mostly is in memory.
+    /// The last event of a stream, at least if it came after a position. Only that is looked for
+    /// in the tiers, mostly in memory.
     pub(crate) fn head_after(
         &self,
         name: &str,
         hash: u64,
         after: Position,
     ) -> Result<Option<Head>> {
+        if let Some(head) = self.heads.get(name, hash) {
+            return Ok(Some(head));
+        }
         self.healing(|| {
             for slot in self.tiers().segments.iter().rev() {
                 let index = self.segment_of(slot)?;

@@ -15,12 +15,22 @@ mod tests;
 
 use crate::error::{Error, Result};
 use crate::event::Event;
+use crate::format::files::LOG;
 use crate::format::segment::HEADER_BYTES;
 use crate::place::{Frames, LoggedEvent, Place};
 use crate::position::{Position, Version};
+use crate::storage::Dir;
 use crate::sync::{Arc, RwLock};
 
 pub(crate) use segment::Segment;
+
+/// Makes the names of a store's files durable. A process that was killed, or whoever has copied the
+/// store, may have left names that are visible and not durable: what is built on them must not
+/// outlive them.
+pub(crate) fn sync_names(dir: &Dir) -> Result<()> {
+    dir.sync_dir("")?;
+    dir.sync_dir(LOG)
+}
 
 /// All segments that hold events, oldest first: an immutable list that is replaced as a whole.
 #[derive(Debug)]

@@ -93,7 +93,11 @@ pub(crate) fn open(dir: &Dir, settings: &Settings) -> Result<Opened> {
     if !clean && let Some(unused) = &unused {
         unused.check()?;
     }
-    // Nothing is refused any more, so files may change.
+    // Nothing is refused any more, so files may change. Behind a clean end nothing is built on them
+    // before the first append.
+    if !clean {
+        crate::log::sync_names(dir)?;
+    }
     remove_temporary(dir, &found.listing)?;
     remove_superseded(dir, &found.listing, last.as_ref())?;
     let head = HeadWriter::open(dir, header.id);
@@ -315,15 +319,18 @@ pub(crate) fn is_vacant(dir: &Dir) -> Result<bool> {
 /// Nobody looks at them any more, so nobody would mend one that the crash has torn.
 fn remove_superseded(dir: &Dir, listing: &Listing, last: Option<&Last>) -> Result<()> {
     let last = last.map_or(0, |last| last.header.ordinal);
-    for file in &listing.others {
-        if let LogFile::IndexCheckpoint { ordinal, generation } = *file
-            && ordinal < last
-            && listing.others.contains(&LogFile::SealedIndex { ordinal, generation })
-        {
-            dir.remove(&file.path())?;
+    let is_superseded = |file: &&LogFile| match **file {
+        LogFile::IndexCheckpoint { ordinal, generation } => {
+            let by = LogFile::SealedIndex { ordinal, generation };
+            ordinal < last && listing.others.contains(&by)
         }
+        _ => false,
+    };
+    let mut superseded = listing.others.iter().filter(is_superseded).peekable();
+    if superseded.peek().is_some() {
+        dir.sync_dir(LOG)?;
     }
-    Ok(())
+    superseded.try_for_each(|file| dir.remove(&file.path()))
 }
 
 fn remove_temporary(dir: &Dir, listing: &Listing) -> Result<()> {

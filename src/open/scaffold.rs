@@ -22,14 +22,7 @@ pub(super) fn claim(dir: &Dir, create: bool) -> Result<(StoreHeader, Box<dyn Loc
     let lock = dir.lock(LOCK)?.ok_or_else(|| Error::Locked { path: dir.path(LOCK) })?;
     // Another process may have created the store, or something else, before the lock was taken.
     match state(dir)? {
-        State::Store => {
-            let header = read_header(dir)?;
-            // A process that was killed may have left names that are visible and not durable: what
-            // is built on them must not outlive them.
-            dir.sync_dir("")?;
-            dir.sync_dir(LOG)?;
-            Ok((header, lock, false))
-        }
+        State::Store => Ok((read_header(dir)?, lock, false)),
         State::Other(why) => Err(Error::NotAStore { path: dir.path(""), why }),
         State::Nothing => Ok((create_store(dir)?, lock, true)),
     }

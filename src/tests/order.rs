@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::{open, seed, small};
-use crate::storage::memory::{Fault, MemoryDisk};
+use crate::format::files::{HEAD, LOG};
+use crate::storage::memory::{CallKind, Fault, MemoryDisk};
 use crate::sync::{AtomicBool, Ordering};
 use crate::writer::Part;
 use crate::{Durability, Error, ExpectedVersion, NewEvent, Position};
@@ -100,6 +101,42 @@ fn nothing_is_written_behind_a_clean_end_before_the_mark_is_gone() {
     let may_be_there = || failed.iter().filter(|(is_unknown, _)| *is_unknown);
     assert!(may_be_there().all(|(_, report)| !report.clean), "{failed:?}");
     assert!(may_be_there().any(|(_, report)| report.bytes_cut > 0), "{failed:?}");
+}
+
+#[test]
+fn a_clean_opening_syncs_nothing_and_the_first_append_behind_it_syncs_the_names_first() {
+    let (disk, alone) = (MemoryDisk::simulated(seed()), small().upkeep_thread(false));
+    let in_use = open(&disk, &alone).unwrap();
+    in_use.append("A-1", ExpectedVersion::Any, events(2)).unwrap();
+    let changes = |disk: &MemoryDisk| -> Vec<(CallKind, String)> {
+        let calls = disk.trace().into_iter();
+        let calls = calls.filter(|call| call.kind.may_change() && call.kind != CallKind::Lock);
+        // The page that only tells other processes is in no order with the rest.
+        calls.filter(|call| call.name != HEAD).map(|call| (call.kind, call.name)).collect()
+    };
+    let names = [(CallKind::SyncDir, String::new()), (CallKind::SyncDir, LOG.to_owned())];
+    for clean in [false, true] {
+        let disk = disk.crash_keeping_everything();
+        if clean {
+            open(&disk, &alone).unwrap().close().unwrap();
+        }
+        disk.start_trace();
+        let store = open(&disk, &alone).unwrap();
+        assert_eq!(store.recovery().clean, clean);
+        let at_opening = changes(&disk);
+        disk.start_trace();
+        store.append("A-1", ExpectedVersion::Any, events(1)).unwrap();
+        let at_append = changes(&disk);
+        let (first, rest) =
+            if clean { (&at_append, &at_opening) } else { (&at_opening, &at_append) };
+        let at = first.iter().position(|call| *call == names[0]).expect("the names are synced");
+        assert_eq!(first[at..at + 2], names, "{first:?}");
+        let harmless = [CallKind::Sync, CallKind::DropCache];
+        let before = first[..at].iter().all(|(kind, _)| harmless.contains(kind));
+        assert!(before, "nothing changes before: {first:?}");
+        assert!(!rest.iter().any(|(kind, _)| *kind == CallKind::SyncDir), "{rest:?}");
+        assert!(!clean || rest.is_empty(), "{rest:?}");
+    }
 }
 
 #[test]

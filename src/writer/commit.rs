@@ -6,9 +6,11 @@
 use super::core::Core;
 use super::request::Request;
 use super::shell::Commits;
-use super::stage::{Full, Staged, Verdict};
+use super::stage::{Full, Verdict};
+use super::staged::Staged;
 use crate::error::{Error, Result};
 use crate::event::Appended;
+use crate::log::sync_names;
 use crate::options::Durability;
 use crate::position::Position;
 
@@ -58,12 +60,14 @@ impl Core {
             .collect()
     }
 
-    /// Before a group: nothing failed earlier, and the clean mark of an earlier close is gone.
+    /// Before a group: nothing failed earlier, and behind an earlier close the names of the files
+    /// are durable and the clean mark is gone.
     fn ready(&mut self) -> Result<()> {
         self.check_poison()?;
         if self.marked_clean {
             let ordinal = self.tail.segment().ordinal();
-            if let Err(e) = self.catalog.index.mark_dirty(ordinal) {
+            let names = sync_names(&self.dir);
+            if let Err(e) = names.and_then(|()| self.catalog.index.mark_dirty(ordinal)) {
                 // A sync that failed is not to be trusted when it is made again.
                 self.poisoned_by(e.clone());
                 return Err(Error::not_written(e));
@@ -106,6 +110,9 @@ impl Core {
         if let Some(active) = self.catalog.index.active() {
             let hasher = self.catalog.index.hasher();
             active.add_all(staged.indexed(group, *hasher));
+            for (stream, head) in staged.heads(group, active.ordinal()) {
+                self.catalog.index.remember_head(&stream.name, stream.hash, head);
+            }
         }
         let salt = self.tail.segment().header().salt;
         for (end, changes) in staged.state(group, &salt) {

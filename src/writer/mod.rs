@@ -13,6 +13,7 @@ mod request;
 mod roll;
 mod shell;
 mod stage;
+mod staged;
 mod upkeep;
 
 pub(crate) use self::core::{Core, Leftover, Parts};

@@ -60,7 +60,7 @@ pub(crate) struct PreparedStream {
     /// Whether events go to it (or it is only checked).
     pub(crate) written: bool,
     /// How many.
-    events: u32,
+    pub(crate) events: u32,
 }
 
 #[derive(Debug)]

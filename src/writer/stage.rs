@@ -1,23 +1,17 @@
 //! Staging: what becomes of one request, given what is committed and what is staged before it.
 
-use std::collections::HashMap;
-
 use smallvec::{SmallVec, smallvec};
 
 use super::core::Core;
-use super::facts::StagedEvent;
-use super::ids::{Content, Holder, compare};
+use super::ids::{Holder, compare};
 use super::request::Request;
+use super::staged::{Before, Staged, StagedFrame};
 use crate::error::{Conflict, Error, FailedCondition, Result};
 use crate::event::{Appended, Event};
 use crate::format::frame::time_that_fits;
 use crate::format::frame_writer::{FrameEvent, FrameStream};
-use crate::index::{Hasher, Head, Indexed};
-use crate::names::EventId;
-use crate::options::Durability;
-use crate::position::{ExpectedVersion, Position, Timestamp, Version};
-use crate::query::Query;
-use crate::state::{Change, FrameEnd};
+use crate::index::Head;
+use crate::position::{ExpectedVersion, Position, Version};
 
 /// The answer to a request, and what it depends on.
 #[derive(Debug)]
@@ -29,31 +23,6 @@ pub(super) enum Verdict {
     /// The answer rests on events that are staged and not yet durable.
     Resting(Result<Vec<Appended>>),
 }
-
-/// Events that are staged: numbered and framed, but not written.
-#[derive(Debug, Default)]
-pub(super) struct Staged {
-    /// Streams as they will be, and the segment that holds them then.
-    heads: HashMap<String, Head>,
-    /// Which event has an id, as (request, event).
-    ids: HashMap<EventId, (usize, usize)>,
-    pub(super) frames: Vec<StagedFrame>,
-    /// Some request asks for a sync, or at least for a write.
-    pub(super) wants_sync: bool,
-    pub(super) wants_write: bool,
-}
-
-#[derive(Debug)]
-pub(super) struct StagedFrame {
-    request: usize,
-    offset: u32,
-    time: Timestamp,
-    first_position: u64,
-    before: Before,
-}
-
-/// For each stream of a request, mostly one: the version before its frame, and the segment before.
-type Before = SmallVec<[(u64, u32); 1]>;
 
 /// The frame does not fit the segment.
 pub(super) struct Full;
@@ -269,97 +238,6 @@ impl Core {
             Ok(None) => Ok(None),
             Err(e) => Err((e, rests)),
         }
-    }
-}
-
-impl Staged {
-    /// Takes note of what a request asks for beyond the store's own mode, if it does.
-    fn ask(&mut self, request: &Request) -> bool {
-        let (sync, write) = match request.durability {
-            Some(Durability::Sync) => (true, true),
-            Some(Durability::Os) => (false, true),
-            Some(Durability::Interval(_)) | None => (false, false),
-        };
-        self.wants_sync |= sync;
-        self.wants_write |= write;
-        write
-    }
-
-    /// The newest staged event that matches a query.
-    pub(super) fn newest_match(&self, group: &[Request], query: &Query) -> Option<Position> {
-        self.frames.iter().rev().find_map(|frame| {
-            let request = group.get(frame.request)?;
-            let position = |index: usize| Position(frame.first_position + index as u64);
-            let events = request.events.iter().enumerate().rev();
-            let mut events = events.filter(|(index, _)| position(*index) > query.excluded());
-            let found = events.find(|(_, event)| {
-                let stream = request.streams.get(event.stream);
-                let stream = stream.map_or("", |stream| stream.name.as_str());
-                query.admits(&StagedEvent { stream, event, time: frame.time })
-            });
-            found.map(|(index, _)| position(index))
-        })
-    }
-
-    /// The staged event that has an id.
-    fn holder<'a>(&self, group: &'a [Request], request: usize, event: usize) -> Option<Holder<'a>> {
-        let frame = self.frames.iter().find(|frame| frame.request == request)?;
-        let request = group.get(request)?;
-        let prepared = request.events.get(event)?;
-        let (before, _) = frame.before.get(prepared.stream)?;
-        Some(Holder {
-            position: Position(frame.first_position + event as u64),
-            version: Version(before + 1 + u64::from(prepared.nth)),
-            stream: &request.streams.get(prepared.stream)?.name,
-            content: Content::of_entry(request.entry(event))?,
-        })
-    }
-
-    /// The state writes of the staged frames, with the last event of each.
-    pub(super) fn state<'a>(
-        &'a self,
-        group: &'a [Request],
-        salt: &'a [u8; 16],
-    ) -> impl Iterator<Item = (FrameEnd, &'a [Change])> {
-        self.frames.iter().filter_map(move |frame| {
-            let request = group.get(frame.request).filter(|r| !r.changes.is_empty())?;
-            let position = frame.first_position + request.events.len() as u64 - 1;
-            let given = request.events.last().and_then(|event| event.id);
-            let id = given.unwrap_or_else(|| EventId::assigned(Position(position), salt));
-            let event = uuid::Uuid::from(id).into_bytes();
-            Some((FrameEnd { position, event, time: frame.time }, request.changes.as_slice()))
-        })
-    }
-
-    /// The staged events, as the index takes them in.
-    pub(super) fn indexed<'a>(
-        &'a self,
-        group: &'a [Request],
-        hasher: Hasher,
-    ) -> impl Iterator<Item = Indexed<'a>> {
-        self.frames.iter().flat_map(move |frame| {
-            let request = group.get(frame.request);
-            let mut next: SmallVec<[u64; 1]> =
-                frame.before.iter().map(|(version, _)| *version).collect();
-            let events = request.map(|request| request.events.as_slice()).unwrap_or_default();
-            events.iter().filter_map(move |event| {
-                let stream = request?.streams.get(event.stream)?;
-                let version = next.get_mut(event.stream)?;
-                *version += 1;
-                Some(Indexed {
-                    frame: frame.offset,
-                    stream: &stream.name,
-                    stream_hash: stream.hash,
-                    version: *version,
-                    previous: frame.before.get(event.stream)?.1,
-                    event_type: &event.event_type,
-                    schema_version: event.schema_version,
-                    created_at: event.created_at.unwrap_or(frame.time),
-                    id_hash: event.id.map(|id| hasher.id(id)),
-                    labels: &event.label_hashes,
-                })
-            })
-        })
     }
 }
 
