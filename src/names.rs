@@ -115,7 +115,9 @@ impl<'a> Label<'a> {
 /// assert_eq!(annals::category_of("heartbeat"), "heartbeat");
 /// ```
 pub fn category_of(stream: &str) -> &str {
-    stream.split_once('-').map_or(stream, |(category, _)| category)
+    // Names are short: looking at their bytes one by one is the fastest search.
+    let end = stream.bytes().position(|byte| byte == b'-');
+    end.and_then(|end| stream.get(..end)).unwrap_or(stream)
 }
 
 /// Checks a stream name without keeping it.
@@ -182,7 +184,7 @@ fn check_text(what: &'static str, text: &str, max: usize) -> Result<()> {
         });
     }
     // Most names are of printable ASCII, and are told without decoding them.
-    let is_plain = text.bytes().fold(true, |plain, byte| plain & (0x20..0x7f).contains(&byte));
+    let is_plain = text.bytes().fold(true, |plain, byte| plain & (byte.wrapping_sub(0x20) < 0x5f));
     if !is_plain && text.chars().any(char::is_control) {
         return Err(invalid(what, text, "it contains a control character"));
     }

@@ -399,7 +399,7 @@ mod tests {
         let event = FrameEvent { crc: crc32(entry), end: 6, stream: 0, version_offset: 0 };
         let stream = FrameStream { name: "Order-1", first_version: 300 };
         let mut out = Vec::new();
-        put_events(&mut out, &place(), [stream].into_iter(), &[event], entry, &[]);
+        put_events(&mut out, &place(), [stream].into_iter(), [event], entry, &[]);
         out
     }
 
@@ -416,7 +416,7 @@ mod tests {
             FrameStream { name: "b-22", first_version: 9 },
         ];
         let mut out = Vec::new();
-        put_events(&mut out, &place(), streams.into_iter(), &events, entries, b"state");
+        put_events(&mut out, &place(), streams.into_iter(), events, entries, b"state");
         out
     }
 
@@ -592,7 +592,7 @@ mod tests {
         let events: Vec<_> = rows.iter().copied().map(event).collect();
         let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
         let mut out = Vec::new();
-        put_events(&mut out, &place(), streams.into_iter(), &events, &entries, &[]);
+        put_events(&mut out, &place(), streams.into_iter(), events, &entries, &[]);
         let found = Frame::parse(&out, place().seed, place().offset, 1 << 20);
         assert_one_by_one(&out, rows, found.is_ok());
         found
@@ -690,7 +690,7 @@ mod tests {
         let events = [event(0, 0), event(5, 1)];
         let stream = FrameStream { name: "a-1", first_version: MAX_POSITION };
         let mut bytes = Vec::new();
-        put_events(&mut bytes, &place(), [stream].into_iter(), &events, entries, &[]);
+        put_events(&mut bytes, &place(), [stream].into_iter(), events, entries, &[]);
         let frame = parse(&bytes).unwrap();
         assert_eq!((frame.events, frame.streams()), (2, 1));
         let second = frame.event(&bytes, 1).unwrap();
@@ -724,7 +724,7 @@ mod tests {
             let event = FrameEvent { crc: crc32(entry), end: 5, stream: 0, version_offset: 0 };
             let stream = FrameStream { name: "a-1", first_version };
             let mut bytes = Vec::new();
-            put_events(&mut bytes, &place(), [stream].into_iter(), &[event], entry, &[]);
+            put_events(&mut bytes, &place(), [stream].into_iter(), [event], entry, &[]);
             let frame = parse(&bytes).unwrap();
             assert_eq!(frame.stream(&bytes, 0).is_some(), is_one, "{first_version}");
             assert_eq!(frame.begin(&bytes), None);
@@ -753,7 +753,7 @@ mod tests {
                 version_offset: 0,
             });
             let streams = ["a-1", "b-1"].map(|name| FrameStream { name, first_version: 1 });
-            put_events(out, &place(), streams.into_iter(), &[one, two], entries, b"state")
+            put_events(out, &place(), streams.into_iter(), [one, two], entries, b"state")
         };
         type Put<'a> = &'a dyn Fn(&mut Vec<u8>) -> u32;
         let puts: [Put<'_>; 4] = [
@@ -781,7 +781,7 @@ mod tests {
                 .map(|n| FrameEvent { crc: n, end: 70 * n, stream: 0, version_offset: 0 })
                 .collect();
             let mut out = Vec::new();
-            put_events(&mut out, &place(), streams, &events, &entries, &state);
+            put_events(&mut out, &place(), streams, events.iter().copied(), &entries, &state);
             let lens = names.iter().map(String::len);
             let bound = events_frame_bound(lens, events.len(), entries.len(), state.len());
             assert!(out.len() <= bound, "{count} streams: {} bytes, bound {bound}", out.len());

@@ -45,25 +45,21 @@ pub(crate) struct FrameEvent {
 pub(crate) fn put_events<'a>(
     out: &mut Vec<u8>,
     place: &FramePlace,
-    streams: impl ExactSizeIterator<Item = FrameStream<'a>>,
-    events: &[FrameEvent],
+    streams: impl Iterator<Item = FrameStream<'a>> + Clone,
+    events: impl IntoIterator<Item = FrameEvent, IntoIter: ExactSizeIterator>,
     entries: &[u8],
     state: &[u8],
 ) -> u32 {
-    let many = streams.len() > 1;
-    let lone = if let [event] = events
-        && !many
-        && state.is_empty()
-    {
-        Some(event.crc)
-    } else {
-        None
-    };
+    let mut events = events.into_iter();
+    let (stream_count, event_count) = (streams.clone().count(), events.len());
+    let many = stream_count > 1;
+    let is_lone = event_count == 1 && !many && state.is_empty();
+    let lone = if is_lone { events.next().map(|event| event.crc) } else { None };
     let kind = if lone.is_some() { Kind::Event } else { Kind::Batch };
     let start = put_head(out, place, kind);
     if lone.is_none() {
-        out.put_u16(u16::try_from(events.len()).unwrap_or(u16::MAX));
-        out.put_u16(u16::try_from(streams.len()).unwrap_or(u16::MAX));
+        out.put_u16(u16::try_from(event_count).unwrap_or(u16::MAX));
+        out.put_u16(u16::try_from(stream_count).unwrap_or(u16::MAX));
         out.put_u32(0);
         out.put_u32(u32::try_from(state.len()).unwrap_or(u32::MAX));
         out.put_u32(crc32(state));

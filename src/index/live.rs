@@ -80,24 +80,32 @@ impl Ordinals {
 pub(crate) struct Names {
     by_name: HashTable<u32>,
     pub(crate) rows: Vec<NameRow>,
+    /// The number of the name that was counted last: events come in runs of one.
+    last: u32,
 }
 
 impl Names {
     /// Counts an event of a name and returns the name's number.
     fn count(&mut self, name: &str, ordinal: u32) -> u32 {
-        let hash = hash_of(name);
-        let found = self
-            .by_name
-            .find(hash, |id| self.rows.get(*id as usize).is_some_and(|row| &*row.name == name));
-        if let Some(id) = found.copied() {
-            if let Some(row) = self.rows.get_mut(id as usize) {
-                row.events += 1;
-                row.last = ordinal;
-            }
-            return id;
+        let is_it = |id: &u32| self.rows.get(*id as usize).is_some_and(|row| &*row.name == name);
+        if !is_it(&self.last) {
+            let hash = hash_of(name);
+            self.last = match self.by_name.find(hash, is_it) {
+                Some(id) => *id,
+                None => self.add(name, hash, ordinal),
+            };
         }
+        if let Some(row) = self.rows.get_mut(self.last as usize) {
+            row.events += 1;
+            row.last = ordinal;
+        }
+        self.last
+    }
+
+    /// A row for a name whose first event comes now.
+    fn add(&mut self, name: &str, hash: u64, first: u32) -> u32 {
         let id = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.rows.push(NameRow { name: name.into(), events: 1, first: ordinal, last: ordinal });
+        self.rows.push(NameRow { name: name.into(), events: 0, first, last: first });
         self.by_name.insert_unique(hash, id, |id| {
             self.rows.get(*id as usize).map_or(0, |row| hash_of(&row.name))
         });
@@ -117,28 +125,38 @@ fn hash_of(name: &str) -> u64 {
 pub(crate) struct Schemas {
     by_schema: HashTable<u32>,
     pub(crate) rows: Vec<SchemaRow>,
+    /// The number of the row that was counted last.
+    last: u32,
 }
 
 impl Schemas {
     /// Counts an event of a type, given by its number, and a version.
     fn count(&mut self, type_id: u32, version: u32, ordinal: u32) {
-        let hash = hash_of_pair(type_id, version);
         let is_it = |id: &u32| {
             let row = self.rows.get(*id as usize);
             row.is_some_and(|row| (row.type_id, row.version) == (type_id, version))
         };
-        if let Some(id) = self.by_schema.find(hash, is_it).copied() {
-            if let Some(row) = self.rows.get_mut(id as usize) {
-                row.events += 1;
-                row.last = ordinal;
-            }
-            return;
+        if !is_it(&self.last) {
+            let hash = hash_of_pair(type_id, version);
+            self.last = match self.by_schema.find(hash, is_it) {
+                Some(id) => *id,
+                None => self.add(type_id, version, hash, ordinal),
+            };
         }
+        if let Some(row) = self.rows.get_mut(self.last as usize) {
+            row.events += 1;
+            row.last = ordinal;
+        }
+    }
+
+    /// A row for a type and a version whose first event comes now.
+    fn add(&mut self, type_id: u32, version: u32, hash: u64, first: u32) -> u32 {
         let id = u32::try_from(self.rows.len()).unwrap_or(u32::MAX);
-        self.rows.push(SchemaRow { type_id, version, events: 1, first: ordinal, last: ordinal });
+        self.rows.push(SchemaRow { type_id, version, events: 0, first, last: first });
         self.by_schema.insert_unique(hash, id, |id| {
             self.rows.get(*id as usize).map_or(0, |row| hash_of_pair(row.type_id, row.version))
         });
+        id
     }
 }
 

@@ -218,7 +218,6 @@ impl Segment {
     }
 
     /// An event of a frame, its entry verified.
-    #[inline]
     pub(crate) fn event(&self, at: &FrameAt, index: u16) -> Result<Event> {
         let wrong = || self.corrupt(at.offset, "an event in the frame", "none");
         let bytes = at.bytes();

@@ -100,16 +100,17 @@ impl Tail {
     pub(crate) fn stage<'a>(
         &mut self,
         time: Timestamp,
-        streams: impl ExactSizeIterator<Item = FrameStream<'a>>,
-        events: &[FrameEvent],
+        streams: impl Iterator<Item = FrameStream<'a>> + Clone,
+        events: impl IntoIterator<Item = FrameEvent, IntoIter: ExactSizeIterator>,
         entries: &[u8],
         state: &[u8],
     ) -> u32 {
         let place = self.place(time);
         let start = self.group.len();
+        let events = events.into_iter();
+        let count = u32::try_from(events.len()).unwrap_or(u32::MAX);
         frame_writer::put_events(&mut self.group, &place, streams, events, entries, state);
-        let events = u32::try_from(events.len()).unwrap_or(u32::MAX);
-        self.staged(start, Kind::Batch, events, time);
+        self.staged(start, Kind::Batch, count, time);
         place.offset
     }
 

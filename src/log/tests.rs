@@ -69,7 +69,7 @@ fn stage(tail: &mut Tail, time: i64, streams: &[(&str, u64, &[&[u8]])], state: &
     let names = streams
         .iter()
         .map(|(name, first_version, _)| FrameStream { name, first_version: *first_version });
-    tail.stage(at(time), names, &events, &entries, state)
+    tail.stage(at(time), names, events, &entries, state)
 }
 
 fn out(tail: &mut Tail) {

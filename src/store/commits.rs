@@ -52,7 +52,7 @@ struct Queue {
 struct Job {
     number: u64,
     bytes: u64,
-    request: Request,
+    request: Box<Request>,
     beside: Beside,
     giver: Giver<Vec<Appended>>,
 }
@@ -81,7 +81,7 @@ impl Commits {
     /// Queues an append.
     pub(super) fn submit(
         &self,
-        request: Request,
+        request: Box<Request>,
         beside: Beside,
     ) -> Result<(Taker<Vec<Appended>>, Ticket)> {
         let shared = Arc::clone(&self.shared);
@@ -198,10 +198,11 @@ impl Shared {
         }
     }
 
+    #[expect(clippy::vec_box, reason = "requests are large, and are handed on in boxes")]
     fn commit_together(
         &self,
         givers: &mut Vec<Giver<Vec<Appended>>>,
-        requests: &mut Vec<Request>,
+        requests: &mut Vec<Box<Request>>,
         answered: &mut Vec<Answered>,
     ) {
         if requests.is_empty() {

@@ -44,7 +44,7 @@ impl Writing {
         parts: Vec<Part>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
-    ) -> Result<Request> {
+    ) -> Result<Box<Request>> {
         let request = Request::prepare(parts, conditions, durability, &self.limits)?;
         if self.writer.is_closed() { Err(Error::Closed) } else { Ok(request) }
     }
@@ -55,7 +55,11 @@ impl Writing {
     }
 
     /// Commits a request, and with its events whatever is saved beside.
-    pub(super) fn commit(&self, mut request: Request, beside: &Beside) -> Result<Vec<Appended>> {
+    pub(super) fn commit(
+        &self,
+        mut request: Box<Request>,
+        beside: &Beside,
+    ) -> Result<Vec<Appended>> {
         self.look_up(&mut request)?;
         let Beside { saves, updates } = beside;
         if beside.is_empty() {

@@ -19,7 +19,7 @@ const HELD_BYTES: u32 = 1 << 20;
 
 impl Core {
     /// Commits a group and answers each request, in order.
-    pub(crate) fn commit(&mut self, group: &[Request]) -> Vec<Result<Vec<Appended>>> {
+    pub(crate) fn commit(&mut self, group: &[Box<Request>]) -> Vec<Result<Vec<Appended>>> {
         if let Err(e) = self.ready() {
             return group.iter().map(|_| Err(e.clone())).collect();
         }
@@ -78,7 +78,7 @@ impl Core {
     }
 
     /// Sends out what is staged: one write, one sync, then index, then watermark.
-    fn flush(&mut self, group: &[Request], staged: &Staged) -> Result<()> {
+    fn flush(&mut self, group: &[Box<Request>], staged: &Staged) -> Result<()> {
         if staged.frames.is_empty() {
             // A retry may ask for more than the append that it repeats.
             return match (staged.wants_sync, staged.wants_write) {
@@ -129,18 +129,18 @@ impl Core {
 }
 
 impl Commits for Core {
-    type Request = Request;
+    type Request = Box<Request>;
     type Answer = Result<Vec<Appended>>;
 
-    fn bytes(request: &Request) -> usize {
+    fn bytes(request: &Box<Request>) -> usize {
         request.frame_bound
     }
 
-    fn commit(&mut self, group: &[Request]) -> Vec<Self::Answer> {
+    fn commit(&mut self, group: &[Box<Request>]) -> Vec<Self::Answer> {
         Self::commit(self, group)
     }
 
-    fn panicked(&mut self, group: &[Request]) -> Vec<Self::Answer> {
+    fn panicked(&mut self, group: &[Box<Request>]) -> Vec<Self::Answer> {
         let e = self.poison(Error::Panicked { during: "a commit" });
         group.iter().map(|_| Err(e.clone())).collect()
     }

@@ -57,16 +57,18 @@ pub(crate) struct PreparedStream {
     pub(crate) name: String,
     pub(crate) hash: u64,
     pub(crate) head: Option<Head>,
-    /// Whether events go to it (or it is only checked).
-    pub(crate) written: bool,
-    /// How many.
+    /// How many events go to it; none where it is only checked.
     pub(crate) events: u32,
+    /// Its number among those that events go to.
+    pub(crate) number: u16,
 }
 
 #[derive(Debug)]
 pub(crate) struct PreparedPart {
     pub(crate) stream: usize,
     pub(crate) expected: ExpectedVersion,
+    /// How many events of the request stand before it in its stream.
+    pub(crate) nth: u32,
     /// Its events, as a range of the request's.
     pub(crate) events: std::ops::Range<usize>,
 }
@@ -90,7 +92,17 @@ pub(crate) struct PreparedEvent {
     pub(crate) label_hashes: Vec<u64>,
 }
 
+impl PreparedStream {
+    pub(crate) const fn is_written(&self) -> bool {
+        self.events > 0
+    }
+}
+
 impl PreparedEvent {
+    const fn has_labels(&self) -> bool {
+        !self.tags.is_empty() || self.correlation.is_some() || self.causation.is_some()
+    }
+
     fn labels(&self) -> impl Iterator<Item = Label<'_>> {
         let tags = self.tags.iter().map(|tag| Label::Tag(tag));
         let correlation = self.correlation.as_deref().map(Label::Correlation);
@@ -105,7 +117,7 @@ impl Request {
         conditions: Vec<Condition>,
         durability: Option<Durability>,
         limits: &Limits,
-    ) -> Result<Self> {
+    ) -> Result<Box<Self>> {
         let count: usize = parts.iter().map(|part| part.events.len()).sum();
         if count == 0 {
             return Err(Error::EmptyAppend);
@@ -115,7 +127,8 @@ impl Request {
         }
         conditions.iter().try_for_each(|condition| condition.query.check())?;
         let events = parts.iter().flat_map(|part| &part.events);
-        let mut request = Self {
+        // In a box: it is handed from place to place, and is large.
+        let mut request = Box::new(Self {
             streams: SmallVec::with_capacity(parts.len()),
             parts: SmallVec::with_capacity(parts.len()),
             events: SmallVec::with_capacity(count),
@@ -127,13 +140,16 @@ impl Request {
             stored: Vec::new(),
             changes: Vec::new(),
             state: Vec::new(),
-        };
+        });
         let ids = ids_of(&parts)?;
         let mut ids = ids.into_iter();
         // A few streams are looked through faster than looked up.
         let mut known = (parts.len() > 8).then(HashMap::new);
         for part in parts {
             request.add(part, known.as_mut(), &mut ids, limits)?;
+        }
+        for (number, stream) in (0..).zip(request.streams.iter_mut().filter(|s| s.is_written())) {
+            stream.number = number;
         }
         let names = request.streams.iter().map(|stream| stream.name.len());
         request.frame_bound = events_frame_bound(names, count, request.entries.len(), 0);
@@ -161,12 +177,13 @@ impl Request {
             if let Some(known) = &mut known {
                 known.insert(part.stream.clone(), next);
             }
-            let (name, hash, head, written) = (part.stream, 0, None, false);
-            self.streams.push(PreparedStream { name, hash, head, written, events: 0 });
+            let (name, hash, head) = (part.stream, 0, None);
+            self.streams.push(PreparedStream { name, hash, head, events: 0, number: 0 });
             next
         });
         let first = self.events.len();
-        let mut nth = self.streams.get(stream).map_or(0, |stream| stream.events);
+        let before = self.streams.get(stream).map_or(0, |stream| stream.events);
+        let mut nth = before;
         for event in part.events {
             event.check(limits)?;
             let start = self.entries.len();
@@ -202,10 +219,9 @@ impl Request {
         }
         let events = first..self.events.len();
         if let Some(stream) = self.streams.get_mut(stream) {
-            stream.written |= !events.is_empty();
             stream.events = nth;
         }
-        self.parts.push(PreparedPart { stream, expected: part.expected, events });
+        self.parts.push(PreparedPart { stream, expected: part.expected, nth: before, events });
         Ok(())
     }
 
@@ -242,8 +258,8 @@ impl Request {
         for condition in &mut self.conditions {
             condition.look_up(catalog, upto)?;
         }
-        for event in &mut self.events {
-            let hasher = catalog.index.hasher();
+        let hasher = catalog.index.hasher();
+        for event in self.events.iter_mut().filter(|event| event.has_labels()) {
             event.label_hashes = event.labels().map(|label| hasher.label(label)).collect();
         }
         if self.events.iter().any(|event| event.id.is_some()) {

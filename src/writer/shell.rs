@@ -105,7 +105,7 @@ enum Caller {
 }
 
 enum Turn<C: Commits> {
-    Lead(Box<C::Request>),
+    Lead(C::Request),
     Done(C::Answer),
 }
 
@@ -166,7 +166,7 @@ impl<C: Commits> Writer<C> {
         drop(queue);
         match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(*request, Caller::One),
+            Turn::Lead(request) => self.lead(request, Caller::One),
         }
     }
 
@@ -198,7 +198,7 @@ impl<C: Commits> Writer<C> {
         answers.extend(first.map(|request| self.lead(request, Caller::Many)));
         answers.extend(seats.iter().map(|seat| match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(*request, Caller::Many),
+            Turn::Lead(request) => self.lead(request, Caller::Many),
         }));
         answers
     }
@@ -238,14 +238,13 @@ impl<C: Commits> Writer<C> {
     fn lead(&self, request: C::Request, caller: Caller) -> C::Answer {
         self.await_returning();
         let mut core = self.core.lock();
-        let (mut requests, seats) = self.gather(request);
+        let (requests, seats) = self.gather(request);
         // A lone caller needs no clock.
         let began = (!seats.is_empty()).then(Instant::now);
         let mut answers = commit(&mut *core, &requests);
         let took_long = began.is_some_and(|began| began.elapsed() >= GATHER * WORTH);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
-        requests.clear();
         let mine = answers.pop_front();
         let callers = seats.iter().map(|seat| seat.caller).chain([caller]);
         let answered = callers.filter(|caller| *caller == Caller::One).count();
@@ -253,6 +252,8 @@ impl<C: Commits> Writer<C> {
             seat.give(Turn::Done(answer));
         }
         self.hand_on(if took_long { answered } else { 0 });
+        // Nobody waits for what is freed here.
+        drop(requests);
         mine.unwrap_or_else(C::unanswered)
     }
 
@@ -316,7 +317,7 @@ impl<C: Commits> Writer<C> {
         }
         if let Some(Waiting { request, seat }) = queue.waiting.pop_front() {
             drop(queue);
-            seat.give(Turn::Lead(Box::new(request)));
+            seat.give(Turn::Lead(request));
         } else {
             queue.is_led = false;
             self.idle.notify_all();

@@ -1,11 +1,9 @@
 //! Staging: what becomes of one request, given what is committed and what is staged before it.
 
-use smallvec::{SmallVec, smallvec};
-
 use super::core::Core;
 use super::ids::{Holder, compare};
-use super::request::Request;
-use super::staged::{Before, Staged, StagedFrame};
+use super::request::{PreparedPart, Request};
+use super::staged::{Before, Staged, StagedFrame, heads_behind};
 use crate::error::{Conflict, Error, FailedCondition, Result};
 use crate::event::{Appended, Event};
 use crate::format::frame::time_that_fits;
@@ -31,7 +29,7 @@ impl Core {
     /// Decides about one request against what is committed and what is staged before it.
     pub(super) fn stage(
         &mut self,
-        group: &[Request],
+        group: &[Box<Request>],
         index: usize,
         staged: &mut Staged,
     ) -> Result<Verdict, Full> {
@@ -50,24 +48,21 @@ impl Core {
             Err((e, false)) => return Ok(Verdict::Answer(Err(e))),
             Err((e, true)) => return Ok(Verdict::Resting(Err(e))),
         }
-        let heads = match self.heads(request, staged) {
+        let before = match self.heads(request, staged) {
             Ok(heads) => heads,
             Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
         };
-        let mut versions: SmallVec<[u64; 1]> =
-            heads.iter().map(|(head, _)| head.version.0).collect();
         for part in &request.parts {
-            let Some(version) = versions.get_mut(part.stream) else { continue };
-            if !part.expected.accepts(Version(*version)) {
-                let rests = heads.get(part.stream).is_some_and(|(_, is_staged)| *is_staged);
-                let refusal = Err(conflict(request, part.stream, part.expected, *version));
-                return Ok(if rests {
+            let Some((head, is_staged)) = before.get(part.stream) else { continue };
+            let version = head.version.0.saturating_add(u64::from(part.nth));
+            if !part.expected.accepts(Version(version)) {
+                let refusal = Err(conflict(request, part.stream, part.expected, version));
+                return Ok(if *is_staged {
                     Verdict::Resting(refusal)
                 } else {
                     Verdict::Answer(refusal)
                 });
             }
-            *version = version.saturating_add(part.events.len() as u64);
         }
         match self.failed_condition(group, request, staged) {
             Ok(None) => {}
@@ -84,7 +79,6 @@ impl Core {
             let limit = Error::limit("events in a store", Position::MAX.0, u64::MAX);
             return Ok(Verdict::Answer(Err(limit)));
         }
-        let before = heads.iter().map(|(head, _)| (head.version.0, head.segment)).collect();
         let is_last = index + 1 == group.len();
         Ok(Verdict::Staged(self.number(request, index, before, staged, is_last)))
     }
@@ -92,7 +86,7 @@ impl Core {
     /// The first condition that does not hold, and whether that rests on staged events.
     fn failed_condition(
         &self,
-        group: &[Request],
+        group: &[Box<Request>],
         request: &Request,
         staged: &Staged,
     ) -> Result<Option<(FailedCondition, bool)>> {
@@ -123,47 +117,26 @@ impl Core {
     ) -> Vec<Appended> {
         let first_position = self.next_position();
         self.last_time = self.last_time.max(time_that_fits(self.dir.now()));
-        let mut next: SmallVec<[u64; 1]> = before.iter().map(|(version, _)| *version).collect();
         // Streams that are only checked do not stand in the frame.
-        let mut numbers: SmallVec<[u16; 4]> = smallvec![0; request.streams.len()];
-        let written = request.streams.iter().zip(&mut numbers).filter(|(s, _)| s.written);
-        for (count, (_, number)) in (0..).zip(written) {
-            *number = count;
-        }
-        let mut events: SmallVec<[FrameEvent; 1]> = SmallVec::with_capacity(request.events.len());
-        for event in &request.events {
-            let first = before.get(event.stream).map_or(0, |(version, _)| *version);
-            let version = next.get_mut(event.stream).map_or(0, |version| {
-                *version += 1;
-                *version
-            });
-            events.push(FrameEvent {
-                crc: event.crc,
-                end: event.end,
-                stream: numbers.get(event.stream).copied().unwrap_or_default(),
-                version_offset: u16::try_from(version - first - 1).unwrap_or(u16::MAX),
-            });
-        }
-        let streams: SmallVec<[FrameStream<'_>; 1]> = request
-            .streams
-            .iter()
-            .zip(&before)
-            .filter(|(stream, _)| stream.written)
-            .map(|(stream, (version, _))| FrameStream {
-                name: &stream.name,
-                first_version: version + 1,
-            })
-            .collect();
+        let streams = request.streams.iter().zip(&before).filter(|(stream, _)| stream.is_written());
+        let streams = streams.map(|(stream, (head, _))| FrameStream {
+            name: &stream.name,
+            first_version: head.version.0 + 1,
+        });
+        let events = request.events.iter().map(|event| FrameEvent {
+            crc: event.crc,
+            end: event.end,
+            stream: request.streams.get(event.stream).map_or(0, |stream| stream.number),
+            version_offset: u16::try_from(event.nth).unwrap_or(u16::MAX),
+        });
         let time = self.last_time;
         let (entries, state) = (&request.entries, &request.state);
-        let offset = self.tail.stage(time, streams.into_iter(), &events, entries, state);
-        let segment = self.tail.segment().ordinal();
+        let offset = self.tail.stage(time, streams, events, entries, state);
         // Only later requests of the group look these up.
         if !is_last {
-            for (stream, version) in request.streams.iter().zip(&next).filter(|(s, _)| s.written) {
-                let head = Head { version: Version(*version), segment };
-                staged.heads.insert(stream.name.clone(), head);
-            }
+            let segment = self.tail.segment().ordinal();
+            let heads = heads_behind(request, &before, segment);
+            staged.heads.extend(heads.map(|(stream, head)| (stream.name.clone(), head)));
             let ids = request.events.iter().enumerate();
             let ids = ids.filter_map(|(event, prepared)| Some((prepared.id?, (index, event))));
             staged.ids.extend(ids);
@@ -175,7 +148,7 @@ impl Core {
     }
 
     /// The streams of a request as they are now, and whether that rests on staged events.
-    fn heads(&self, request: &Request, staged: &Staged) -> Result<SmallVec<[(Head, bool); 1]>> {
+    fn heads(&self, request: &Request, staged: &Staged) -> Result<Before> {
         let none = Head { version: Version::NONE, segment: 0 };
         // Whatever was committed is visible by now, so mostly nothing came since the look-up.
         let is_current = request.looked_up_to == self.catalog.watermark.visible();
@@ -200,7 +173,7 @@ impl Core {
     #[expect(clippy::type_complexity, reason = "used once, and said in the line above")]
     fn retry_of(
         &self,
-        group: &[Request],
+        group: &[Box<Request>],
         request: &Request,
         staged: &Staged,
     ) -> Result<Option<(Vec<Appended>, bool)>, (Error, bool)> {
@@ -247,19 +220,14 @@ fn conflict(request: &Request, stream: usize, expected: ExpectedVersion, actual:
 }
 
 /// The result of each part that has events.
-fn appended(request: &Request, before: &[(u64, u32)], first_position: u64) -> Vec<Appended> {
-    let mut next: SmallVec<[u64; 1]> = before.iter().map(|(version, _)| *version).collect();
-    let mut results = Vec::with_capacity(request.parts.len());
-    for part in &request.parts {
-        let Some(version) = next.get_mut(part.stream) else { continue };
-        *version += part.events.len() as u64;
-        if !part.events.is_empty() {
-            results.push(Appended {
-                version: Version(*version),
-                position: Position(first_position + part.events.end as u64 - 1),
-                deduplicated: false,
-            });
-        }
-    }
-    results
+fn appended(request: &Request, before: &Before, first_position: u64) -> Vec<Appended> {
+    let parts = request.parts.iter().filter(|part| !part.events.is_empty());
+    let result = |part: &PreparedPart| {
+        let (head, _) = before.get(part.stream)?;
+        let version = head.version.0 + u64::from(part.nth) + part.events.len() as u64;
+        let position = first_position + part.events.end as u64 - 1;
+        let (version, position) = (Version(version), Position(position));
+        Some(Appended { version, position, deduplicated: false })
+    };
+    parts.filter_map(result).collect()
 }

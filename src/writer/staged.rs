@@ -21,7 +21,7 @@ pub(super) struct Staged {
     pub(super) heads: HashMap<String, Head>,
     /// Which event has an id, as (request, event).
     pub(super) ids: HashMap<EventId, (usize, usize)>,
-    pub(super) frames: Vec<StagedFrame>,
+    pub(super) frames: SmallVec<[StagedFrame; 1]>,
     /// Some request asks for a sync, or at least for a write.
     pub(super) wants_sync: bool,
     pub(super) wants_write: bool,
@@ -36,8 +36,9 @@ pub(super) struct StagedFrame {
     pub(super) before: Before,
 }
 
-/// For each stream of a request, mostly one: the version before its frame, and the segment before.
-pub(super) type Before = SmallVec<[(u64, u32); 1]>;
+/// For each stream of a request, mostly one: its head before the request's frame, and whether that
+/// is staged.
+pub(super) type Before = SmallVec<[(Head, bool); 1]>;
 
 impl Staged {
     /// Takes note of what a request asks for beyond the store's own mode, if it does.
@@ -53,7 +54,7 @@ impl Staged {
     }
 
     /// The newest staged event that matches a query.
-    pub(super) fn newest_match(&self, group: &[Request], query: &Query) -> Option<Position> {
+    pub(super) fn newest_match(&self, group: &[Box<Request>], query: &Query) -> Option<Position> {
         self.frames.iter().rev().find_map(|frame| {
             let request = group.get(frame.request)?;
             let position = |index: usize| Position(frame.first_position + index as u64);
@@ -71,7 +72,7 @@ impl Staged {
     /// The staged event that has an id.
     pub(super) fn holder<'a>(
         &self,
-        group: &'a [Request],
+        group: &'a [Box<Request>],
         request: usize,
         event: usize,
     ) -> Option<Holder<'a>> {
@@ -81,7 +82,7 @@ impl Staged {
         let (before, _) = frame.before.get(prepared.stream)?;
         Some(Holder {
             position: Position(frame.first_position + event as u64),
-            version: Version(before + 1 + u64::from(prepared.nth)),
+            version: Version(before.version.0 + 1 + u64::from(prepared.nth)),
             stream: &request.streams.get(prepared.stream)?.name,
             content: Content::of_entry(request.entry(event))?,
         })
@@ -90,7 +91,7 @@ impl Staged {
     /// The state writes of the staged frames, with the last event of each.
     pub(super) fn state<'a>(
         &'a self,
-        group: &'a [Request],
+        group: &'a [Box<Request>],
         salt: &'a [u8; 16],
     ) -> impl Iterator<Item = (FrameEnd, &'a [Change])> {
         self.frames.iter().filter_map(move |frame| {
@@ -106,40 +107,33 @@ impl Staged {
     /// The streams of the staged frames, in order, and each as it is then.
     pub(super) fn heads<'a>(
         &'a self,
-        group: &'a [Request],
+        group: &'a [Box<Request>],
         segment: u32,
     ) -> impl Iterator<Item = (&'a PreparedStream, Head)> {
         self.frames.iter().flat_map(move |frame| {
-            let streams = group.get(frame.request).map_or(&[][..], |request| &request.streams);
-            let streams = streams.iter().zip(&frame.before).filter(|(stream, _)| stream.written);
-            streams.map(move |(stream, (before, _))| {
-                let version = Version(before + u64::from(stream.events));
-                (stream, Head { version, segment })
-            })
+            let request = group.get(frame.request);
+            request.into_iter().flat_map(move |r| heads_behind(r, &frame.before, segment))
         })
     }
 
     /// The staged events, as the index takes them in.
     pub(super) fn indexed<'a>(
         &'a self,
-        group: &'a [Request],
+        group: &'a [Box<Request>],
         hasher: Hasher,
     ) -> impl Iterator<Item = Indexed<'a>> {
         self.frames.iter().flat_map(move |frame| {
             let request = group.get(frame.request);
-            let mut next: SmallVec<[u64; 1]> =
-                frame.before.iter().map(|(version, _)| *version).collect();
             let events = request.map(|request| request.events.as_slice()).unwrap_or_default();
             events.iter().filter_map(move |event| {
                 let stream = request?.streams.get(event.stream)?;
-                let version = next.get_mut(event.stream)?;
-                *version += 1;
+                let (head, _) = frame.before.get(event.stream)?;
                 Some(Indexed {
                     frame: frame.offset,
                     stream: &stream.name,
                     stream_hash: stream.hash,
-                    version: *version,
-                    previous: frame.before.get(event.stream)?.1,
+                    version: head.version.0 + 1 + u64::from(event.nth),
+                    previous: head.segment,
                     event_type: &event.event_type,
                     schema_version: event.schema_version,
                     created_at: event.created_at.unwrap_or(frame.time),
@@ -149,4 +143,17 @@ impl Staged {
             })
         })
     }
+}
+
+/// The streams that a request writes to, as they are behind its frame.
+pub(super) fn heads_behind<'a>(
+    request: &'a Request,
+    before: &'a Before,
+    segment: u32,
+) -> impl Iterator<Item = (&'a PreparedStream, Head)> {
+    let streams = request.streams.iter().zip(before).filter(|(stream, _)| stream.is_written());
+    streams.map(move |(stream, (head, _))| {
+        let version = Version(head.version.0 + u64::from(stream.events));
+        (stream, Head { version, segment })
+    })
 }
