@@ -79,7 +79,7 @@ pub(crate) fn discard(dir: &Dir, name: &str) -> Result<()> {
 mod tests {
     use super::*;
     use crate::storage::PAGE_BYTES;
-    use crate::storage::memory::{Fault, MemoryDisk};
+    use crate::storage::memory::{CallKind, Fault, MemoryDisk};
     use crate::sync::Arc;
 
     const LEN: u32 = 16 << 10;
@@ -139,5 +139,22 @@ mod tests {
                 assert_eq!(left(&disk), Some(prepared.header), "{what:?}, {is_killed}");
             }
         }
+    }
+
+    #[test]
+    fn zeros_are_synced_as_they_are_written_so_that_a_commit_waits_for_few_of_them() {
+        let (disk, dir) = disk();
+        disk.start_trace();
+        prepare(&dir, [1; 16], 1, (7 << 20) / 2, Preallocate::Zero).unwrap();
+        let (mut unsynced, mut most) = (0, 0);
+        for call in disk.trace() {
+            match call.kind {
+                CallKind::Write => unsynced += call.len,
+                CallKind::Sync => unsynced = 0,
+                _ => {}
+            }
+            most = most.max(unsynced);
+        }
+        assert_eq!((most, unsynced), (1 << 20, 0));
     }
 }

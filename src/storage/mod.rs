@@ -150,6 +150,10 @@ pub(crate) struct NamedFile {
 /// make scans of the map half as fast. `docs/decisions/0015-zeros-in-pieces.md` has the figures.
 const FILL_BYTES: usize = 64 << 10;
 
+/// So many zeros are handed to the device at a time: a commit meanwhile waits for these, and not
+/// for a whole segment of them.
+const SLICE_BYTES: u64 = 1 << 20;
+
 impl Dir {
     pub(crate) fn new(storage: Arc<dyn Storage>) -> Self {
         Self { storage }
@@ -323,6 +327,9 @@ impl NamedFile {
             let piece = usize::try_from(end - offset).unwrap_or(FILL_BYTES);
             self.write_all_at(zeros.get(..piece).unwrap_or(&zeros), offset)?;
             offset = end;
+            if offset.is_multiple_of(SLICE_BYTES) && offset < len {
+                self.sync()?;
+            }
         }
         Ok(())
     }
