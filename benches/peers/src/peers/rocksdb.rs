@@ -79,7 +79,7 @@ impl Kv for Rocks {
         for (table, key, value) in puts {
             batch.put_cf(self.table(*table)?, key, value);
         }
-        Ok(self.database.write(&batch)?)
+        Ok(self.database.write(batch)?)
     }
 
     fn settle(&self) -> Result<()> {
