@@ -158,7 +158,7 @@ impl<C: Commits> Writer<C> {
         if !queue.is_led {
             queue.is_led = true;
             drop(queue);
-            return self.lead(request, Caller::One);
+            return self.lead_one(request, Caller::One);
         }
         let seat = Arc::new(Seat::new(Caller::One));
         queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
@@ -166,7 +166,7 @@ impl<C: Commits> Writer<C> {
         drop(queue);
         match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(request, Caller::One),
+            Turn::Lead(request) => self.lead_one(request, Caller::One),
         }
     }
 
@@ -176,16 +176,17 @@ impl<C: Commits> Writer<C> {
     /// It waits on one seat at a time, and may do so: turns are given in the order of the queue, so
     /// whoever of these is made the leader is the first that has no answer yet.
     #[cfg(feature = "async")]
-    pub(crate) fn submit_all(&self, requests: Vec<C::Request>) -> Vec<C::Answer> {
-        let mut requests = requests.into_iter();
+    pub(crate) fn submit_all(&self, mut requests: Vec<C::Request>) -> Vec<C::Answer> {
         let mut queue = self.queue.lock();
         if queue.is_closed {
-            return requests.map(|_| C::closed()).collect();
+            return requests.iter().map(|_| C::closed()).collect();
         }
-        // Who finds nobody leading finds nobody waiting either.
-        let first = if queue.is_led { None } else { requests.next() };
-        queue.is_led |= first.is_some();
+        // Who finds nobody leading finds nobody waiting either, and leads with as many as fit.
+        let leading = if queue.is_led { 0 } else { group_of(&requests, C::bytes) };
+        queue.is_led |= leading > 0;
         let seats: Vec<Arc<Seat<C>>> = requests
+            .split_off(leading)
+            .into_iter()
             .map(|request| {
                 let seat = Arc::new(Seat::new(Caller::Many));
                 queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
@@ -194,11 +195,13 @@ impl<C: Commits> Writer<C> {
             .collect();
         self.wake_gatherer(&queue);
         drop(queue);
-        let mut answers = Vec::with_capacity(seats.len() + 1);
-        answers.extend(first.map(|request| self.lead(request, Caller::Many)));
+        let mut answers = Vec::with_capacity(seats.len() + leading);
+        if leading > 0 {
+            answers.extend(self.lead(requests, Caller::Many));
+        }
         answers.extend(seats.iter().map(|seat| match seat.wait() {
             Turn::Done(answer) => answer,
-            Turn::Lead(request) => self.lead(request, Caller::Many),
+            Turn::Lead(request) => self.lead_one(request, Caller::Many),
         }));
         answers
     }
@@ -235,32 +238,40 @@ impl<C: Commits> Writer<C> {
         answers.pop_front().unwrap_or_else(C::unanswered)
     }
 
-    fn lead(&self, request: C::Request, caller: Caller) -> C::Answer {
+    fn lead_one(&self, request: C::Request, caller: Caller) -> C::Answer {
+        self.lead(vec![request], caller).pop_front().unwrap_or_else(C::unanswered)
+    }
+
+    /// Commits requests of this thread, and others behind them in one group. Returns the answers to
+    /// its own.
+    fn lead(&self, mut requests: Vec<C::Request>, caller: Caller) -> VecDeque<C::Answer> {
+        let own = requests.len();
         self.await_returning();
         let mut core = self.core.lock();
-        let (requests, seats) = self.gather(request);
+        let seats = self.gather(&mut requests);
         // A lone caller needs no clock.
         let began = (!seats.is_empty()).then(Instant::now);
         let mut answers = commit(&mut *core, &requests);
         let took_long = began.is_some_and(|began| began.elapsed() >= GATHER * WORTH);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
-        let mine = answers.pop_front();
+        let others = answers.split_off(own.min(answers.len()));
         let callers = seats.iter().map(|seat| seat.caller).chain([caller]);
         let answered = callers.filter(|caller| *caller == Caller::One).count();
-        for (seat, answer) in seats.iter().zip(answers) {
+        for (seat, answer) in seats.iter().zip(others) {
             seat.give(Turn::Done(answer));
         }
         self.hand_on(if took_long { answered } else { 0 });
         // Nobody waits for what is freed here.
         drop(requests);
-        mine.unwrap_or_else(C::unanswered)
+        answers.resize_with(own, C::unanswered);
+        answers
     }
 
-    /// The leader's request and what has queued behind it, up to the limits of a group.
-    fn gather(&self, request: C::Request) -> (Vec<C::Request>, Vec<Arc<Seat<C>>>) {
-        let mut bytes = C::bytes(&request);
-        let (mut requests, mut seats) = (vec![request], Vec::new());
+    /// Adds what has queued to the leader's requests, up to the limits of a group.
+    fn gather(&self, requests: &mut Vec<C::Request>) -> Vec<Arc<Seat<C>>> {
+        let mut bytes: usize = requests.iter().map(C::bytes).sum();
+        let mut seats = Vec::new();
         let mut queue = self.queue.lock();
         while requests.len() < GROUP_REQUESTS
             && let Some(next) = queue.waiting.front()
@@ -271,7 +282,7 @@ impl<C: Commits> Writer<C> {
             requests.push(request);
             seats.push(seat);
         }
-        (requests, seats)
+        seats
     }
 
     /// Gives the callers that were just answered a moment to come back, if there are any beside
@@ -323,6 +334,17 @@ impl<C: Commits> Writer<C> {
             self.idle.notify_all();
         }
     }
+}
+
+/// How many of some requests make one group: one at least.
+#[cfg(feature = "async")]
+fn group_of<R>(requests: &[R], bytes_of: impl Fn(&R) -> usize) -> usize {
+    let mut bytes = 0_usize;
+    let fits = |(before, request): &(usize, &R)| {
+        bytes = bytes.saturating_add(bytes_of(request));
+        *before == 0 || bytes <= GROUP_BYTES
+    };
+    requests.iter().take(GROUP_REQUESTS).enumerate().take_while(fits).count()
 }
 
 /// Commits, and turns a panic into poison: nobody may be left waiting, and nothing that is

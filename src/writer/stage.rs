@@ -3,7 +3,7 @@
 use super::core::Core;
 use super::ids::{Holder, compare};
 use super::request::{PreparedPart, Request};
-use super::staged::{Before, Staged, StagedFrame, heads_behind};
+use super::staged::{Before, Staged, StagedFrame};
 use crate::error::{Conflict, Error, FailedCondition, Result};
 use crate::event::{Appended, Event};
 use crate::format::frame::time_that_fits;
@@ -48,7 +48,7 @@ impl Core {
             Err((e, false)) => return Ok(Verdict::Answer(Err(e))),
             Err((e, true)) => return Ok(Verdict::Resting(Err(e))),
         }
-        let before = match self.heads(request, staged) {
+        let before = match self.heads(group, request, staged) {
             Ok(heads) => heads,
             Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
         };
@@ -79,8 +79,7 @@ impl Core {
             let limit = Error::limit("events in a store", Position::MAX.0, u64::MAX);
             return Ok(Verdict::Answer(Err(limit)));
         }
-        let is_last = index + 1 == group.len();
-        Ok(Verdict::Staged(self.number(request, index, before, staged, is_last)))
+        Ok(Verdict::Staged(self.number(group, request, index, before, staged)))
     }
 
     /// The first condition that does not hold, and whether that rests on staged events.
@@ -109,11 +108,11 @@ impl Core {
     /// Gives a request its place: numbers its events and stages its frame.
     fn number(
         &mut self,
+        group: &[Box<Request>],
         request: &Request,
         index: usize,
         before: Before,
         staged: &mut Staged,
-        is_last: bool,
     ) -> Vec<Appended> {
         let first_position = self.next_position();
         self.last_time = self.last_time.max(time_that_fits(self.dir.now()));
@@ -133,10 +132,9 @@ impl Core {
         let (entries, state) = (&request.entries, &request.state);
         let offset = self.tail.stage(time, streams, events, entries, state);
         // Only later requests of the group look these up.
-        if !is_last {
+        if index + 1 < group.len() {
             let segment = self.tail.segment().ordinal();
-            let heads = heads_behind(request, &before, segment);
-            staged.heads.extend(heads.map(|(stream, head)| (stream.name.clone(), head)));
+            staged.add_heads(group, index, &before, segment);
             let ids = request.events.iter().enumerate();
             let ids = ids.filter_map(|(event, prepared)| Some((prepared.id?, (index, event))));
             staged.ids.extend(ids);
@@ -148,7 +146,7 @@ impl Core {
     }
 
     /// The streams of a request as they are now, and whether that rests on staged events.
-    fn heads(&self, request: &Request, staged: &Staged) -> Result<Before> {
+    fn heads(&self, group: &[Box<Request>], request: &Request, staged: &Staged) -> Result<Before> {
         let none = Head { version: Version::NONE, segment: 0 };
         // Whatever was committed is visible by now, so mostly nothing came since the look-up.
         let is_current = request.looked_up_to == self.catalog.watermark.visible();
@@ -156,8 +154,8 @@ impl Core {
             .streams
             .iter()
             .map(|stream| {
-                if let Some(head) = staged.heads.get(&stream.name) {
-                    return Ok((*head, true));
+                if let Some(head) = staged.head(group, stream) {
+                    return Ok((head, true));
                 }
                 if is_current {
                     return Ok((stream.head.unwrap_or(none), false));

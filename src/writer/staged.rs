@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use hashbrown::HashTable;
 use smallvec::SmallVec;
 
 use super::facts::StagedEvent;
@@ -17,14 +18,23 @@ use crate::state::{Change, FrameEnd};
 /// Events that are staged: numbered and framed, but not written.
 #[derive(Debug, Default)]
 pub(super) struct Staged {
-    /// Streams as they will be, and the segment that holds them then.
-    pub(super) heads: HashMap<String, Head>,
+    /// Streams as they will be.
+    heads: HashTable<StagedHead>,
     /// Which event has an id, as (request, event).
     pub(super) ids: HashMap<EventId, (usize, usize)>,
     pub(super) frames: SmallVec<[StagedFrame; 1]>,
     /// Some request asks for a sync, or at least for a write.
     pub(super) wants_sync: bool,
     pub(super) wants_write: bool,
+}
+
+/// A stream as it will be: of its request it is known by name.
+#[derive(Debug)]
+struct StagedHead {
+    hash: u64,
+    request: usize,
+    stream: usize,
+    head: Head,
 }
 
 #[derive(Debug)]
@@ -41,6 +51,33 @@ pub(super) struct StagedFrame {
 pub(super) type Before = SmallVec<[(Head, bool); 1]>;
 
 impl Staged {
+    /// A stream as it will be, where something is staged for it.
+    pub(super) fn head(&self, group: &[Box<Request>], stream: &PreparedStream) -> Option<Head> {
+        let is_it = |staged: &StagedHead| staged.is(group, stream);
+        self.heads.find(stream.hash, is_it).map(|staged| staged.head)
+    }
+
+    /// Takes note of the streams of a request as they are behind its frame.
+    pub(super) fn add_heads(
+        &mut self,
+        group: &[Box<Request>],
+        request: usize,
+        before: &Before,
+        segment: u32,
+    ) {
+        let Some(prepared) = group.get(request) else { return };
+        for (stream, prepared, head) in heads_behind(prepared, before, segment) {
+            let hash = prepared.hash;
+            match self.heads.find_mut(hash, |staged| staged.is(group, prepared)) {
+                Some(staged) => staged.head = head,
+                None => {
+                    let staged = StagedHead { hash, request, stream, head };
+                    self.heads.insert_unique(hash, staged, |staged| staged.hash);
+                }
+            }
+        }
+    }
+
     /// Takes note of what a request asks for beyond the store's own mode, if it does.
     pub(super) fn ask(&mut self, request: &Request) -> bool {
         let (sync, write) = match request.durability {
@@ -111,8 +148,9 @@ impl Staged {
         segment: u32,
     ) -> impl Iterator<Item = (&'a PreparedStream, Head)> {
         self.frames.iter().flat_map(move |frame| {
-            let request = group.get(frame.request);
-            request.into_iter().flat_map(move |r| heads_behind(r, &frame.before, segment))
+            let request = group.get(frame.request).map(Box::as_ref);
+            let heads = move |r| heads_behind(r, &frame.before, segment);
+            request.into_iter().flat_map(heads).map(|(_, stream, head)| (stream, head))
         })
     }
 
@@ -145,15 +183,24 @@ impl Staged {
     }
 }
 
-/// The streams that a request writes to, as they are behind its frame.
-pub(super) fn heads_behind<'a>(
+impl StagedHead {
+    fn is(&self, group: &[Box<Request>], stream: &PreparedStream) -> bool {
+        let staged = group.get(self.request).and_then(|request| request.streams.get(self.stream));
+        self.hash == stream.hash && staged.is_some_and(|staged| staged.name == stream.name)
+    }
+}
+
+/// The streams that a request writes to, as they are behind its frame, each with its place in the
+/// request.
+fn heads_behind<'a>(
     request: &'a Request,
     before: &'a Before,
     segment: u32,
-) -> impl Iterator<Item = (&'a PreparedStream, Head)> {
-    let streams = request.streams.iter().zip(before).filter(|(stream, _)| stream.is_written());
-    streams.map(move |(stream, (head, _))| {
+) -> impl Iterator<Item = (usize, &'a PreparedStream, Head)> {
+    let streams = request.streams.iter().zip(before).enumerate();
+    let written = streams.filter(|(_, (stream, _))| stream.is_written());
+    written.map(move |(index, (stream, (head, _)))| {
         let version = Version(head.version.0 + u64::from(stream.events));
-        (stream, Head { version, segment })
+        (index, stream, Head { version, segment })
     })
 }
