@@ -408,16 +408,10 @@ impl Store {
         &self,
         group: Vec<(Vec<Part>, Vec<Condition>, Option<Durability>)>,
     ) -> Vec<Result<Vec<Appended>>> {
-        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
-        let prepare = |(parts, conditions, durability)| {
-            let mut request = writing.prepare(parts, conditions, durability)?;
-            writing.look_up(&mut request)?;
-            Ok(request)
-        };
         let mut answers: Vec<Option<Error>> = Vec::with_capacity(group.len());
         let mut requests = Vec::with_capacity(group.len());
-        for asked in group {
-            match prepare(asked) {
+        for (parts, conditions, durability) in group {
+            match self.prepared(parts, conditions, durability) {
                 Ok(request) => {
                     requests.push(request);
                     answers.push(None);
@@ -425,7 +419,7 @@ impl Store {
                 Err(e) => answers.push(Some(e)),
             }
         }
-        let mut committed = writing.writer.core().commit(&requests).into_iter();
+        let mut committed = self.with_core(|core| core.commit(&requests)).into_iter();
         let answer = |early: Option<Error>| match early {
             Some(e) => Err(e),
             None => committed.next().expect("an answer for each request"),
@@ -433,15 +427,30 @@ impl Store {
         answers.into_iter().map(answer).collect()
     }
 
+    /// A request, ready to be committed.
+    pub(crate) fn prepared(
+        &self,
+        parts: Vec<Part>,
+        conditions: Vec<Condition>,
+        durability: Option<Durability>,
+    ) -> Result<Box<crate::writer::Request>> {
+        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
+        let mut request = writing.prepare(parts, conditions, durability)?;
+        writing.look_up(&mut request)?;
+        Ok(request)
+    }
+
+    /// The writer itself.
+    pub(crate) fn with_core<T>(&self, what: impl FnOnce(&mut crate::writer::Core) -> T) -> T {
+        let writing = self.inner.writing.as_ref().expect("the store is open for writing");
+        what(&mut writing.writer.core())
+    }
+
     /// Commits appends of one thread, each as that of a caller of its own.
     #[cfg(feature = "async")]
     pub(crate) fn submit_all(&self, appends: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
-        let prepare = |parts| {
-            let mut request = writing.prepare(parts, Vec::new(), None).expect("a right append");
-            writing.look_up(&mut request).expect("a store without faults");
-            request
-        };
+        let prepare = |parts| self.prepared(parts, Vec::new(), None).expect("a right append");
         writing.writer.submit_all(appends.into_iter().map(prepare).collect())
     }
 
@@ -458,8 +467,7 @@ impl Store {
 
     /// What upkeep would make ready now, for a test to do so later.
     pub(crate) fn late_preparation(&self) -> Option<crate::writer::Preparation> {
-        let writing = self.inner.writing.as_ref()?;
-        writing.writer.core().preparation().expect("a writer without faults")
+        self.with_core(|core| core.preparation().expect("a writer without faults"))
     }
 
     /// Does one round of upkeep. `true` where there was something to do.

@@ -10,6 +10,7 @@ mod covered;
 mod crash;
 mod cursors;
 mod damage;
+mod edges;
 mod explore;
 mod faults;
 mod follow;

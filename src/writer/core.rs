@@ -144,6 +144,18 @@ impl Core {
         }
     }
 
+    /// Where the active segment ends.
+    #[cfg(test)]
+    pub(crate) const fn end(&self) -> u32 {
+        self.tail.progress().end
+    }
+
+    /// How far the active segment is known to be durable.
+    #[cfg(test)]
+    pub(crate) const fn durable_end(&self) -> u32 {
+        self.tail.durable_end()
+    }
+
     pub(super) const fn poisoned(&self) -> bool {
         self.poison.is_some()
     }

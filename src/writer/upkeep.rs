@@ -22,6 +22,12 @@ impl PendingSync {
     pub(crate) fn run(&self) -> Result<()> {
         self.file.sync()
     }
+
+    /// How far its segment is durable then.
+    #[cfg(test)]
+    pub(crate) const fn end(&self) -> u32 {
+        self.end
+    }
 }
 
 /// In `Os`, a sync is due each time so many bytes were written.
