@@ -58,17 +58,19 @@ impl Index {
         Ok(live)
     }
 
-    /// Repeats what failed on a damaged index file after leaving that file out. Bounded: each
-    /// round takes a file out of use.
+    /// Repeats what failed on a damaged index file after leaving that file out. Where it is out of
+    /// use, another thread may have left it out since the attempt began: then it fails no more.
     pub(super) fn healing<T>(&self, attempt: impl Fn() -> Result<T>) -> Result<T> {
         const ROUNDS: usize = 64;
+        let mut before = None;
         for _ in 0..ROUNDS {
             match attempt() {
                 Err(Error::Corrupt { path, offset, expected, found }) => {
                     let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-                    if !self.leave_out(name)? {
+                    if !self.leave_out(name)? && before.as_ref() == Some(&path) {
                         return Err(Error::Corrupt { path, offset, expected, found });
                     }
+                    before = Some(path);
                 }
                 other => return other,
             }
@@ -96,9 +98,9 @@ impl Index {
             ) => {
                 let Some(slot) = self.tiers().slot(ordinal).cloned() else { return Ok(false) };
                 let Some(index) = slot.index.read().clone() else { return Ok(false) };
-                let Some(events) = index.sealed_events() else { return Ok(false) };
-                let live = self.replay(ordinal, 0, 0, events)?;
-                index.replace_sealed(live);
+                let Some(damaged) = index.file() else { return Ok(false) };
+                let live = self.replay(ordinal, 0, 0, damaged.footer.events)?;
+                index.replace_sealed(&damaged, live);
                 self.want_files();
                 Ok(true)
             }

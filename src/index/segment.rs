@@ -94,15 +94,26 @@ impl SegmentIndex {
 
     /// How many events its file holds; `None` where it has none.
     pub(crate) fn sealed_events(&self) -> Option<u32> {
+        self.file().map(|file| file.footer.events)
+    }
+
+    /// Its file, which may be a part of it; `None` where it has none.
+    pub(super) fn file(&self) -> Option<Arc<SealedIndex>> {
         match self.parts.read().units.first() {
-            Some(Unit::Sealed(sealed)) => Some(sealed.footer.events),
+            Some(Unit::Sealed(sealed)) => Some(Arc::clone(sealed)),
             _ => None,
         }
     }
 
-    /// Puts what was read from the log in the place of a file that is damaged.
-    pub(crate) fn replace_sealed(&self, rebuilt: LiveIndex) {
+    /// Puts what was read from the log in the place of a file that is damaged. Not where another
+    /// file is there by now, which upkeep has built of what another thread has read again.
+    pub(super) fn replace_sealed(&self, damaged: &Arc<SealedIndex>, rebuilt: LiveIndex) {
         let mut parts = self.parts.write();
+        let is_there =
+            |unit: &Unit| matches!(unit, Unit::Sealed(file) if Arc::ptr_eq(file, damaged));
+        if !parts.units.first().is_some_and(is_there) {
+            return;
+        }
         let newer = parts.units.iter().skip(1).cloned();
         let units = std::iter::once(Unit::Live(Arc::new(rebuilt))).chain(newer).collect();
         parts.units = Arc::new(units);

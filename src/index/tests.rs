@@ -3,6 +3,8 @@
 use super::build::{LookUp, build};
 use super::checked::{self, CheckedFile};
 use super::compare::Unasked;
+use super::directory::{self, Directory};
+use super::ids::{self, IdRun};
 use super::live::LiveIndex;
 use super::save::{Covers, describe};
 use super::sealed::SealedIndex;
@@ -11,13 +13,14 @@ use super::{Context, Hasher, Index, Slot, Tiers};
 use crate::error::{Error, Result};
 use crate::format::blocks::{BLOCK_BYTES, FileKind};
 use crate::format::directory::SegmentRow;
-use crate::format::files::{LOG, LogFile};
+use crate::format::files::{self, LOG, LogFile};
 use crate::format::packed::width_of;
 use crate::format::sealed::{OFFSET_RUN, SealedFooter, ZONE_EVENTS, Zone};
 use crate::format::segment::Chain;
 use crate::index::Indexed;
 use crate::options::ReadMode;
-use crate::position::Timestamp;
+use crate::place::{Frames, LoggedEvent, Place};
+use crate::position::{Position, Timestamp, Version};
 use crate::storage::Dir;
 use crate::storage::disk::Disk;
 use crate::sync::Arc;
@@ -56,7 +59,7 @@ fn event<'a>(frame: u32, stream: &'a str, version: u64, event_type: &'a str) -> 
 /// The body and the footer of an index of a segment.
 fn build_of(row: &SegmentRow, units: &[Unit]) -> Result<(Vec<u8>, Vec<u8>)> {
     let look_up = LookUp { frames: &Unasked, previous: &|_, _| Ok(0) };
-    build(units, describe([1; 16], 3, &Covers::sealed(row)), &look_up)
+    build(units, describe([1; 16], row.ordinal, &Covers::sealed(row)), &look_up)
 }
 
 fn built(units: &[Unit]) -> Result<(Vec<u8>, SealedFooter)> {
@@ -169,7 +172,9 @@ fn a_checked_file_gives_every_range_and_nothing_behind_its_end() {
         assert_eq!(&*file.content().unwrap(), content);
         assert_eq!(&*file.footer().unwrap(), b"footer");
         let block = BLOCK_BYTES;
-        for range in [0..0, 0..1, 1..5, block - 1..block + 1, 5..3 * block, block..2 * block] {
+        let inside = block + 3..2 * block - 5;
+        let across = [block - 1..block + 1, 5..3 * block, block..2 * block];
+        for range in [0..0, 0..1, 1..5, inside].into_iter().chain(across) {
             let read = file.read(range.start as u64..range.end as u64).unwrap();
             assert_eq!(&*read, &content[range.clone()], "{range:?} {mode:?}");
         }
@@ -217,26 +222,100 @@ fn each_block_is_verified_by_itself_and_damage_is_met_again() {
     }
 }
 
-/// The index of a store with one sealed segment.
-fn index_of(dir: &Dir, row: SegmentRow) -> Index {
+/// A log of one stream, in frames of three events.
+struct Threes;
+
+impl Frames for Threes {
+    fn stream_is(&self, _: Place, _: &str) -> Result<bool> {
+        Ok(true)
+    }
+
+    fn stream_name(&self, _: Place) -> Result<String> {
+        Ok("A-1".into())
+    }
+
+    fn last_of_stream(&self, _: u32, _: u32, _: &str) -> Result<Option<(Version, Position)>> {
+        Ok(None)
+    }
+
+    /// Hands over whole frames, as the log does.
+    fn replay(
+        &self,
+        _: u32,
+        _: u32,
+        events: u32,
+        each: &mut dyn FnMut(&LoggedEvent<'_>) -> Result<()>,
+    ) -> Result<()> {
+        (0..events.next_multiple_of(3)).try_for_each(|event| {
+            each(&LoggedEvent {
+                frame: 4096 + event / 3 * 100,
+                stream: "A-1",
+                version: u64::from(event) + 1,
+                event_type: "X",
+                schema_version: 1,
+                created_at: Timestamp::from_micros(5),
+                id: None,
+                labels: Vec::new(),
+            })
+        })
+    }
+}
+
+/// The index of a store over [`Threes`].
+fn index_over(dir: &Dir, tiers: Tiers) -> Index {
     let context = Context {
         dir: dir.clone(),
         store: [1; 16],
         mode: ReadMode::Positional,
         hasher: Hasher::new(&[9; 16], 64),
-        frames: Arc::new(Unasked),
+        frames: Arc::new(Threes),
         writable: true,
     };
-    Index::new(context, Tiers::new(None, Vec::new(), vec![Slot::sealed(row)]))
+    Index::new(context, tiers)
+}
+
+/// The index of a store with one sealed segment.
+fn index_of(dir: &Dir, row: SegmentRow) -> Index {
+    index_over(dir, Tiers::new(None, Vec::new(), vec![Slot::sealed(row)]))
+}
+
+/// So many segments from the first on, of four events each.
+fn rows(count: u32) -> Vec<SegmentRow> {
+    let row_of = |n: u32| SegmentRow { ordinal: n + 1, base: 1 + u64::from(4 * n), ..row() };
+    (0..count).map(row_of).collect()
+}
+
+/// The index of a store with these sealed segments, of which nothing is folded.
+fn index_of_all(dir: &Dir, rows: &[SegmentRow]) -> Index {
+    let slots = rows.iter().map(|row| Slot::sealed(*row)).collect();
+    index_over(dir, Tiers::new(None, Vec::new(), slots))
+}
+
+/// An index of so many events of one stream.
+fn live_of(events: u32) -> LiveIndex {
+    let mut live = LiveIndex::new(0);
+    for version in 1..=u64::from(events) {
+        live.add(&event(4096, "A-1", version, "X"));
+    }
+    live
+}
+
+/// A directory that covers some segments, and the runs of some of their neighbours.
+fn folds(dir: &Dir, rows: &[SegmentRow], runs: &[(usize, usize)]) -> (Directory, Vec<IdRun>) {
+    let (store, mode) = ([1; 16], ReadMode::Positional);
+    directory::write(dir, 1, store, &[], rows).unwrap();
+    let run = |(first, last): &(usize, usize)| {
+        let (first, last) = (&rows[*first], &rows[*last]);
+        ids::write(dir, store, first, last, Vec::new()).unwrap();
+        IdRun::open(dir, first.ordinal, last.ordinal, store, mode).unwrap().unwrap()
+    };
+    let runs = runs.iter().map(run).collect();
+    (Directory::open(dir, 1, store, mode).unwrap().unwrap(), runs)
 }
 
 /// Whether an index file that describes one row is taken for that of another.
 fn is_taken(dir: &Dir, name: LogFile, describes: &SegmentRow, row: &SegmentRow) -> bool {
-    let mut live = LiveIndex::new(0);
-    for version in 1..=u64::from(describes.events) {
-        live.add(&event(4096, "A-1", version, "X"));
-    }
-    save(dir, name, describes, live);
+    save(dir, name, describes, live_of(describes.events));
     index_of(dir, *row).open_file(row, name).is_some()
 }
 
@@ -287,4 +366,137 @@ fn upkeep_is_wanted_where_a_file_is_missing_until_there_is_nothing_to_do() {
     for name in ["directory-1", "0000000001-0000000002.ids", "0000000003.0.idx", "other"] {
         assert!(!index.leave_out(name).unwrap(), "{name}");
     }
+}
+
+#[test]
+fn a_reader_takes_over_the_files_that_were_written_since() {
+    let (_folder, dir) = disk();
+    let row = row();
+    let index = index_of(&dir, row);
+    index.adopt_files();
+    index.segment(3).unwrap();
+    assert_eq!(index.in_memory(), 1, "it was built, because there is no file");
+    index.adopt_files();
+    assert_eq!(index.in_memory(), 1, "there is still none");
+    save(&dir, LogFile::SealedIndex { ordinal: 3, generation: 0 }, &row, live_of(4));
+    index.adopt_files();
+    assert_eq!(index.in_memory(), 0);
+    let adopted = index.segment(3).unwrap();
+    index.adopt_files();
+    assert!(Arc::ptr_eq(&adopted, &index.segment(3).unwrap()), "once is enough");
+}
+
+#[test]
+fn a_reader_takes_over_what_was_folded_since() {
+    let (_folder, dir) = disk();
+    let rows = rows(4);
+    let index = index_of_all(&dir, &rows);
+    index.begin(5, 17);
+    assert_eq!(index.rows(), rows, "the active segment has none yet");
+    assert_eq!((index.uncovered(), index.folded()), (5, (0, vec![])));
+    let (directory, runs) = folds(&dir, &rows[..3], &[(0, 1)]);
+    index.adopt_folds(Some(directory), runs);
+    assert_eq!((index.uncovered(), index.folded()), (2, (3, vec![2])));
+    // Without a newer directory, the one in use goes on.
+    index.adopt_folds(None, Vec::new());
+    assert_eq!((index.uncovered(), index.folded()), (2, (3, vec![])));
+}
+
+#[test]
+fn as_many_events_are_read_again_as_are_asked_for() {
+    let (_folder, dir) = disk();
+    let index = index_of(&dir, row());
+    for (known, end) in [(0, 1), (0, 3), (0, 4), (2, 4), (3, 4), (4, 4)] {
+        let live = index.replay(3, 0, known, end).unwrap();
+        assert_eq!((live.first, live.end()), (known, end));
+    }
+}
+
+#[test]
+fn a_damaged_file_is_left_out_once_and_no_other_with_it() {
+    let (_folder, dir) = disk();
+    let rows = rows(4);
+    let sealed = LogFile::SealedIndex { ordinal: 1, generation: 0 };
+    save(&dir, sealed, &rows[0], live_of(4));
+    let part = LogFile::IndexCheckpoint { ordinal: 2, generation: 0 };
+    save(&dir, part, &SegmentRow { events: 2, end: 8000, ..rows[1] }, live_of(2));
+    let index = index_of_all(&dir, &rows);
+    let (directory, runs) = folds(&dir, &rows, &[(0, 1), (2, 2)]);
+    index.adopt_folds(Some(directory), runs);
+    let seen = || {
+        let files = [1, 2].map(|segment| index.segment(segment).unwrap().sealed_events());
+        (index.folded(), files)
+    };
+    assert_eq!(seen(), ((4, vec![2, 1]), [Some(4), Some(2)]));
+    let run = LogFile::IdRun { first: 1, last: 2 };
+    for (name, left) in [
+        (files::directory(1), ((0, vec![2, 1]), [Some(4), Some(2)])),
+        (run.to_string(), ((0, vec![1]), [Some(4), Some(2)])),
+        (sealed.to_string(), ((0, vec![1]), [None, Some(2)])),
+        (part.to_string(), ((0, vec![1]), [None, None])),
+    ] {
+        for is_new in [true, false] {
+            assert_eq!(index.leave_out(&name).unwrap(), is_new, "{name}");
+            assert_eq!(seen(), left, "without {name}");
+        }
+    }
+    // What the files held is there all the same.
+    for segment in [1, 2] {
+        let index = index.segment(segment).unwrap();
+        assert_eq!(index.events(), 4);
+        assert!((0..4).all(|event| index.offset(event).unwrap().is_some()));
+    }
+}
+
+#[test]
+fn what_failed_on_a_damaged_file_is_tried_without_it() {
+    let (_folder, dir) = disk();
+    let rows = rows(2);
+    let index = index_of_all(&dir, &rows);
+    let damaged = |name: &str| Error::corrupt(dir.path(name), 0, "a block", "another");
+    let healed = |attempt: &dyn Fn(u32) -> Result<()>| {
+        let attempts = std::cell::Cell::new(0);
+        let result = index.healing(|| {
+            attempts.set(attempts.get() + 1);
+            attempt(attempts.get())
+        });
+        (result.is_ok(), attempts.get())
+    };
+    let (directory, runs) = folds(&dir, &rows, &[(0, 0), (1, 1)]);
+    index.adopt_folds(Some(directory), runs);
+    let without_folds = |_| match index.folded() {
+        (0, runs) if runs.is_empty() => Ok(()),
+        (0, runs) => {
+            let of = if runs.len() == 2 { 1 } else { 2 };
+            Err(damaged(&LogFile::IdRun { first: of, last: of }.path()))
+        }
+        _ => Err(damaged(&files::directory(1))),
+    };
+    assert_eq!(healed(&without_folds), (true, 4));
+    // Another thread may have left it out meanwhile.
+    let overtaken = |attempt| match attempt {
+        1 => Err(damaged(&files::directory(1))),
+        _ => Ok(()),
+    };
+    assert_eq!(healed(&overtaken), (true, 2));
+    let log = LogFile::Segment { ordinal: 1, generation: 0 }.path();
+    assert_eq!(healed(&|_| Err(damaged(&log))), (false, 2), "the log's own damage stays");
+    let other = || Error::io("read", "x", std::io::ErrorKind::Other.into());
+    assert_eq!(healed(&|_| Err(other())), (false, 1), "no damage at all");
+}
+
+#[test]
+fn what_is_read_again_takes_the_place_of_the_damaged_file_and_of_no_newer_one() {
+    let (_folder, dir) = disk();
+    let row = row();
+    save(&dir, LogFile::SealedIndex { ordinal: 3, generation: 0 }, &row, live_of(4));
+    let index = index_of(&dir, row);
+    let segment = index.segment(3).unwrap();
+    // Two threads meet the damage, and one is so slow that the file is written again before it.
+    let damaged = segment.file().unwrap();
+    segment.replace_sealed(&damaged, live_of(4));
+    assert_eq!(segment.sealed_events(), None);
+    assert!(index.seal_one().unwrap());
+    segment.replace_sealed(&damaged, live_of(2));
+    assert_eq!((segment.sealed_events(), segment.events()), (Some(4), 4));
 }
