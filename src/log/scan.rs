@@ -280,8 +280,9 @@ fn used_len(bytes: &[u8]) -> usize {
     rest.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1)
 }
 
+/// What a head says of its length, with the padding in the lowest bits: up to three bytes too many.
 fn claimed_len(bytes: &[u8]) -> Option<u32> {
-    crate::format::codec::u32_at(bytes, 4).map(|len| len & !3)
+    crate::format::codec::u32_at(bytes, 4)
 }
 
 /// A cheap look at a place before its checksum is computed: kinds have their top bit set.
@@ -298,11 +299,13 @@ mod tests {
     use crate::storage::{Access, Dir};
     use crate::sync::Arc;
 
-    /// Walks a segment with two frames, the second of which says that so many events stand before
-    /// it, and names its predecessor with some bits flipped. How many frames were accepted.
-    fn accepted(first: u32, flipped: u32) -> u32 {
+    const LEN: u32 = 8192;
+
+    /// A segment with two frames and a gap between them. The second says that so many events stand
+    /// before it, and names its predecessor with some bits flipped.
+    fn two_frames(gap: u32, first: u32, flipped: u32) -> (NamedFile, SegmentHeader) {
         let header =
-            SegmentHeader { store: [1; 16], salt: [2; 16], ordinal: 1, generation: 0, len: 8192 };
+            SegmentHeader { store: [1; 16], salt: [2; 16], ordinal: 1, generation: 0, len: LEN };
         let seed = Seed::of(&header.salt);
         let mut bytes = header.encode();
         bytes.resize(HEADER_BYTES as usize, 0);
@@ -317,15 +320,21 @@ mod tests {
         put_watermark(&mut bytes, &place);
         let written = bytes.get(HEADER_BYTES as usize..).unwrap();
         let crc = crate::format::codec::u32_at(written, 0).unwrap();
-        let offset = HEADER_BYTES + WATERMARK_BYTES;
+        let offset = HEADER_BYTES + WATERMARK_BYTES + gap;
+        bytes.resize(offset as usize, 0);
         put_watermark(&mut bytes, &FramePlace { offset, previous: crc ^ flipped, first, ..place });
         bytes.resize(header.len as usize, 0);
         let disk = MemoryDisk::new();
         disk.put("segment", &bytes);
-        let file = Dir::new(Arc::new(disk)).open("segment", Access::Read).unwrap();
+        (Dir::new(Arc::new(disk)).open("segment", Access::Read).unwrap(), header)
+    }
+
+    /// How many of the frames a walk accepts.
+    fn accepted(first: u32, flipped: u32) -> u32 {
+        let (file, header) = two_frames(0, first, flipped);
         let mut progress = Progress::start(&header);
-        let mut scanner = Scanner::new(&file, seed, header.len);
-        scanner.walk(&mut progress, header.len, |_, _, _| Ok(())).unwrap();
+        let mut scanner = Scanner::new(&file, Seed::of(&header.salt), LEN);
+        scanner.walk(&mut progress, LEN, |_, _, _| Ok(())).unwrap();
         progress.frames
     }
 
@@ -349,5 +358,38 @@ mod tests {
         assert_eq!(accepted(0, 0), 2);
         assert_eq!(accepted(0, 1), 1, "a frame behind another one");
         assert_eq!(accepted(1, 0), 1, "a frame that counts an event too many");
+    }
+
+    #[test]
+    fn a_walk_goes_on_behind_a_gap_with_the_frame_that_it_is_told() {
+        let (file, header) = two_frames(100, 5, 1);
+        let mut progress = Progress::start(&header);
+        let mut scanner = Scanner::new(&file, Seed::of(&header.salt), LEN);
+        let mut walk = |progress: &mut Progress| {
+            scanner.walk(progress, LEN, |_, _, _| Ok(())).unwrap();
+            scanner.search(progress.end).unwrap().map(|(offset, _)| offset)
+        };
+        let next = walk(&mut progress).unwrap();
+        assert_eq!((progress.frames, next), (1, progress.end + 100));
+        let frame = Scanner::new(&file, Seed::of(&header.salt), LEN).frame(next).unwrap().unwrap();
+        progress.skip_to(next, &frame);
+        assert_eq!(walk(&mut progress), None);
+        let Progress { frames, events, end, last_crc, .. } = progress;
+        assert_eq!((frames, events, end, last_crc), (2, 5, next + WATERMARK_BYTES, frame.crc));
+    }
+
+    #[test]
+    fn what_the_window_holds_is_not_read_again() {
+        let disk = MemoryDisk::simulated(7);
+        disk.put("segment", &[0; LEN as usize]);
+        let file = Dir::new(Arc::new(disk.clone())).open("segment", Access::Read).unwrap();
+        let mut scanner = Scanner::new(&file, Seed::of(&[2; 16]), LEN);
+        let before = disk.calls();
+        // Also where the segment ends: exactly there, or before all that is asked for.
+        for (offset, need) in [(0, 28), (0, LEN), (4096, 28), (LEN - 28, 28), (LEN - 4, 28)] {
+            let found = scanner.at(offset, need as usize).unwrap().len();
+            assert_eq!(found, (LEN - offset) as usize, "{need} from {offset}");
+        }
+        assert_eq!(disk.calls() - before, 1);
     }
 }

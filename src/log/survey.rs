@@ -276,7 +276,7 @@ pub(crate) fn look(
     let seed = Seed::of(&header.salt);
     let mut first = vec![0; BEGIN_BYTES as usize];
     file.read_at(&mut first, u64::from(HEADER_BYTES))?;
-    let parsed = Frame::parse(&first, seed, HEADER_BYTES, len.max(HEADER_BYTES) - HEADER_BYTES);
+    let parsed = Frame::parse(&first, seed, HEADER_BYTES, BEGIN_BYTES);
     if let Err(invalid) = &parsed
         && invalid.unsupported
     {

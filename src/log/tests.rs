@@ -14,11 +14,11 @@ use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
 use crate::format::frame::{BEGIN_BYTES, Frame, HEAD_LEN, Kind, SEAL_BYTES, WATERMARK_BYTES};
 use crate::format::frame_writer::{FrameEvent, FrameStream};
-use crate::format::segment::HEADER_BYTES;
+use crate::format::segment::{HEADER_BYTES, USED_LEN};
 use crate::options::{Preallocate, ReadMode};
 use crate::place::{Frames, Place};
 use crate::position::{Position, Timestamp, Version};
-use crate::storage::memory::MemoryDisk;
+use crate::storage::memory::{CallKind, MemoryDisk};
 use crate::storage::{Access, Dir, NamedFile};
 use crate::sync::Arc;
 
@@ -332,6 +332,19 @@ fn a_frame_is_found_wherever_it_stands() {
 }
 
 #[test]
+fn a_frame_is_found_only_where_all_of_it_is() {
+    let (_, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, LEN);
+    // The head of the frame reaches less far than its entry.
+    let one = stage(&mut tail, 9, &[("a-1", 1, &[&[7; 100]])], &[]);
+    out(&mut tail);
+    let (file, end) = (file(&dir, 1), tail.progress().end);
+    let found = |len| Scanner::new(&file, tail.segment().seed(), len).search(one).unwrap();
+    assert_eq!(found(end).map(|(offset, _)| offset), Some(one));
+    assert_eq!(found(end - 4), None);
+}
+
+#[test]
 fn a_frame_of_a_newer_kind_proves_what_cannot_be_known() {
     let (_, dir) = disk();
     let mut tail = begin(&dir, ReadMode::Positional, LEN);
@@ -637,6 +650,48 @@ fn a_survey_names_what_does_not_hang_together() {
 }
 
 #[test]
+fn a_survey_does_not_take_another_segment_for_that_of_the_directory() {
+    let changes: [fn(&mut SegmentRow); 2] = [|row| row.salt[3] ^= 1, |row| row.base += 1];
+    for change in changes {
+        let (_, dir) = disk();
+        let (mut rows, _) = segments(&dir, &[2, 1, 3]);
+        change(&mut rows[2]);
+        let found = surveyed(&dir, &rows).unwrap();
+        let damage = found.damage.unwrap().to_string();
+        assert!(damage.contains("the segment of the directory"), "{damage}");
+        assert_eq!((found.last.unwrap().header.ordinal, found.sealed.len()), (2, 1));
+    }
+}
+
+#[test]
+fn only_the_newest_segment_can_be_one_that_was_never_used() {
+    let name = |ordinal| LogFile::Segment { ordinal, generation: 0 }.path();
+    for ordinal in [2, 3] {
+        let (disk, dir) = disk();
+        segments(&dir, &[2, 1, 3]);
+        disk.put(&name(ordinal), &vec![0; LEN as usize]);
+        let found = surveyed(&dir, &[]).unwrap();
+        assert_eq!(found.unused.is_some(), ordinal == 3, "zeros in the place of {ordinal}");
+        let damage = found.damage.map(|e| e.to_string()).unwrap_or_default();
+        assert_eq!(damage.contains(&name(2)), ordinal == 2, "{damage}");
+    }
+    // A newer version's header is read by that version only, whatever is behind it.
+    let (disk, dir) = disk();
+    segments(&dir, &[2, 1, 3]);
+    let mut bytes = disk.files()[&name(3)].clone();
+    bytes[USED_LEN as usize..].fill(0);
+    bytes[10..12].fill(0xff);
+    let crc = crc32(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&crc.to_le_bytes());
+    disk.put(&name(3), &bytes);
+    let found = surveyed(&dir, &[]);
+    assert!(
+        matches!(found, Err(_) | Ok(Survey { damage: Some(_), unused: None, .. })),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn a_link_names_the_segment_before_it() {
     type Change = fn(&mut crate::format::control::Begin);
     let wrong: [(&str, Change, &str); 7] = [
@@ -719,8 +774,7 @@ fn an_unused_segment_never_held_an_event() {
     });
     assert!(other.is_none(), "something else was there");
     // A later group, which was written when the first one was durable.
-    let later = checked(&|bytes, tail| {
-        bytes[first..].fill(0);
+    let put_later = |bytes: &mut Vec<u8>, tail: &Tail| {
         let segment = Arc::clone(tail.segment());
         let progress = Progress { end: 8192, ..*tail.progress() };
         let mut group = Vec::new();
@@ -736,8 +790,18 @@ fn an_unused_segment_never_held_an_event() {
             },
         );
         bytes[8192..][..group.len()].copy_from_slice(&group);
+    };
+    let later = checked(&|bytes, tail| {
+        bytes[first..].fill(0);
+        put_later(bytes, tail);
     });
     assert!(later.unwrap().unwrap_err().to_string().contains("a later one at byte 8192"));
+    // The same behind frames of the first group.
+    let behind = checked(&|bytes, tail| {
+        bytes[first + 20] ^= 1;
+        put_later(bytes, tail);
+    });
+    assert!(behind.unwrap().unwrap_err().to_string().contains("a later one at byte 8192"));
 }
 
 #[test]
@@ -804,7 +868,6 @@ fn half_a_head_page_is_not_believed_though_its_checksum_is_right() {
 
 #[test]
 fn a_segment_is_filled_with_zeros_only_where_that_is_asked_for() {
-    use crate::storage::memory::CallKind;
     for (preallocate, is_filled) in [(Preallocate::Zero, true), (Preallocate::None, false)] {
         let (disk, dir) = disk();
         disk.start_trace();
@@ -873,6 +936,39 @@ fn a_read_of_frames_goes_on_behind_what_it_has_fetched() {
 /// Another handle of a segment that was written, as readers open it.
 fn reopened(dir: &Dir, tail: &Tail, mode: ReadMode, base: u64) -> Segment {
     Segment::new(dir.clone(), mode, *tail.segment().header(), base, tail.progress().end)
+}
+
+#[test]
+fn a_frame_that_is_not_there_as_a_whole_is_damage() {
+    for mode in BOTH {
+        let (disk, dir) = disk();
+        let mut tail = begin(&dir, mode, LEN);
+        let one = stage(&mut tail, 9, &[("a-1", 1, &[&[7; 6000]])], &[]);
+        out(&mut tail);
+        let end = tail.progress().end;
+        let ending = |end| Segment::new(dir.clone(), mode, *tail.segment().header(), 1, end);
+        let whole = &disk.files()[&tail.segment().file().path()][one as usize..end as usize];
+        for fetch in [8, READ_ONE, READ_AHEAD] {
+            // Cut by the end of the log, which leaves it less room than it takes.
+            let cut = ending(end - 4).frame(one, fetch).unwrap_err().to_string();
+            assert!(cut.contains(&format!("a frame of 28 to {} bytes", end - 4 - one)), "{cut}");
+            // Cut by the end of what is held.
+            let holding = ending(one);
+            holding.hold(one, &whole[..whole.len() - 4]);
+            assert_eq!(told(holding.frame(one, fetch).unwrap_err()).1, u64::from(one));
+        }
+    }
+}
+
+#[test]
+fn a_writer_reads_its_segment_through_the_file_that_it_has() {
+    let (disk, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, LEN);
+    let one = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+    out(&mut tail);
+    disk.start_trace();
+    tail.segment().frame(one, READ_ONE).unwrap();
+    assert!(disk.trace().iter().all(|call| call.kind == CallKind::Read), "{:?}", disk.trace());
 }
 
 #[test]
