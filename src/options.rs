@@ -79,6 +79,10 @@ impl Limits {
 
 /// Length of a store's first segment, and of the first behind an unclean end, in bytes.
 pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
+
+/// How many heads of streams each part of those in memory keeps, and as many from before: the most
+/// that a table of 8,192 places of 64 bytes takes.
+pub(crate) const HEADS_KEPT: usize = 7168;
 /// The shortest and longest length a segment can be told to grow to, in bytes.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = SHORTEST..=((4 << 30) - (1 << 20));
 /// The exploration of crashes goes further with smaller ones, of which it looks at millions.
@@ -100,6 +104,8 @@ pub(crate) struct Settings {
     pub(crate) upkeep_thread: bool,
     /// How many bits of a stream's hash are kept: 64, or fewer in tests that force collisions.
     pub(crate) hash_bits: u32,
+    /// How many heads of streams are kept in memory, of each part of them; fewer in tests.
+    pub(crate) heads_kept: usize,
     /// So many bytes of appends of tasks are taken before they are committed.
     #[cfg(feature = "async")]
     pub(crate) pending_bytes: u64,
@@ -117,6 +123,7 @@ impl Default for Settings {
             create: true,
             upkeep_thread: true,
             hash_bits: 64,
+            heads_kept: HEADS_KEPT,
             #[cfg(feature = "async")]
             pending_bytes: 8 << 20,
         }

@@ -11,9 +11,8 @@ use crate::sync::Mutex;
 
 /// So many parts have locks of their own: a power of two.
 const SHARDS: usize = 16;
-/// So many streams of a part are kept since it was last full, and as many from before: the most
-/// that a table of 8,192 places of 64 bytes takes.
-const GENERATION: usize = 7168;
+/// Longer names are not kept, so that what is kept is bounded.
+const MOST_NAME: usize = 128;
 
 /// The last event of a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -24,6 +23,8 @@ pub(crate) struct Head {
 }
 
 pub(super) struct Heads {
+    /// So many streams of a part are kept since it was last full, and as many from before.
+    kept: usize,
     shards: [Mutex<Shard>; SHARDS],
 }
 
@@ -41,8 +42,8 @@ struct Known {
 }
 
 impl Heads {
-    pub(super) fn new() -> Self {
-        Self { shards: std::array::from_fn(|_| Mutex::default()) }
+    pub(super) fn new(kept: usize) -> Self {
+        Self { kept, shards: std::array::from_fn(|_| Mutex::default()) }
     }
 
     /// The head of a stream, where it was put in and is not forgotten.
@@ -57,12 +58,15 @@ impl Heads {
     /// Takes note of a stream's head.
     pub(super) fn put(&self, name: &str, hash: u64, head: Head) {
         let Some(shard) = self.shard(hash) else { return };
+        if name.len() > MOST_NAME || self.kept == 0 {
+            return;
+        }
         let mut shard = shard.lock();
         if let Some(known) = shard.newer.find_mut(hash, |known| known.is(name, hash)) {
             known.head = head;
             return;
         }
-        if shard.newer.len() >= GENERATION {
+        if shard.newer.len() >= self.kept {
             let Shard { newer, older } = &mut *shard;
             std::mem::swap(newer, older);
             newer.clear();
@@ -71,9 +75,9 @@ impl Heads {
         shard.newer.insert_unique(hash, known, |known| known.hash);
     }
 
-    /// By the upper bits: a table goes by the lower ones.
+    /// By bits that a table does not go by, which takes the lowest and the seven highest.
     fn shard(&self, hash: u64) -> Option<&Mutex<Shard>> {
-        self.shards.get(usize::try_from(hash >> (64 - SHARDS.ilog2())).ok()?)
+        self.shards.get(usize::try_from(hash >> 40).ok()? % SHARDS)
     }
 }
 
@@ -88,6 +92,7 @@ mod tests {
     use std::collections::HashMap;
 
     use super::*;
+    use crate::options::HEADS_KEPT;
 
     fn head(version: u64) -> Head {
         Head { version: Version(version), segment: 7 }
@@ -95,29 +100,31 @@ mod tests {
 
     #[test]
     fn a_stream_is_found_by_its_name_and_as_it_was_put_last() {
-        let heads = Heads::new();
+        let heads = Heads::new(HEADS_KEPT);
         assert_eq!(heads.get("A-1", 5), None);
         heads.put("A-1", 5, head(1));
         heads.put("B-1", 5, head(2));
         heads.put("A-1", 5, head(3));
         assert_eq!((heads.get("A-1", 5), heads.get("B-1", 5)), (Some(head(3)), Some(head(2))));
         assert_eq!((heads.get("C-1", 5), heads.get("A-1", u64::MAX)), (None, None));
-        let long = "L".repeat(500);
+        let long = "L".repeat(MOST_NAME + 1);
         heads.put(&long, 5, head(4));
-        assert_eq!((heads.get(&long, 5), heads.get(&long[1..], 5)), (Some(head(4)), None));
+        heads.put(&long[2..], 5, head(5));
+        let found = [&long[..], &long[1..], &long[2..]].map(|name| heads.get(name, 5));
+        assert_eq!(found, [None, None, Some(head(5))], "only one was put in that is not too long");
     }
 
     /// However many streams there are: what is found is the newest, what was put in last is found,
     /// and no more are kept than there is room for.
     #[test]
     fn what_is_used_stays_and_what_is_not_is_forgotten() {
-        let heads = Heads::new();
+        let heads = Heads::new(HEADS_KEPT);
         let mut model = HashMap::new();
         let mut random = 1_u64;
-        let streams = GENERATION as u64 * 4;
+        let streams = HEADS_KEPT as u64 * 4;
         // All in the first part.
-        let hash_of = |stream: u64| stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 4;
-        for turn in 0..GENERATION as u64 * 12 {
+        let hash_of = |stream: u64| stream.wrapping_mul(0x9e37_79b9_7f4a_7c15) & !(0xf << 40);
+        for turn in 0..HEADS_KEPT as u64 * 12 {
             random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
             // One of two is of the few that are used all the time.
             let stream = if turn % 2 == 0 { turn / 2 % 100 } else { (random >> 33) % streams };
@@ -137,9 +144,9 @@ mod tests {
                 found += 1;
             }
         }
-        assert!(found < model.len() && found > GENERATION, "{found} of {}", model.len());
+        assert!(found < model.len() && found > HEADS_KEPT, "{found} of {}", model.len());
         let shard = heads.shard(0).unwrap().lock();
-        assert!(shard.newer.len() <= GENERATION && shard.older.len() <= GENERATION);
-        assert_eq!((shard.newer.capacity(), size_of::<Known>()), (GENERATION, 64));
+        assert!(shard.newer.len() <= HEADS_KEPT && shard.older.len() <= HEADS_KEPT);
+        assert!(shard.newer.capacity() == HEADS_KEPT && size_of::<Known>() <= 64);
     }
 }

@@ -69,6 +69,8 @@ pub(crate) struct Context {
     pub(crate) frames: Arc<dyn Frames>,
     /// Whether files may be written.
     pub(crate) writable: bool,
+    /// How many heads are kept in memory, of each part of them.
+    pub(crate) heads_kept: usize,
 }
 
 /// The index of a store.
@@ -155,7 +157,7 @@ impl Tiers {
 impl Index {
     pub(crate) fn new(context: Context, tiers: Tiers) -> Self {
         let pending = AtomicBool::new(context.writable);
-        let (tiers, heads) = (RwLock::new(Arc::new(tiers)), Heads::new());
+        let (tiers, heads) = (RwLock::new(Arc::new(tiers)), Heads::new(context.heads_kept));
         Self { context, tiers, heads, upkeep: Mutex::new(()), pending }
     }
 
@@ -248,8 +250,8 @@ impl Index {
         })
     }
 
-    /// The last event of a stream, at least if it came after a position. Only that is looked for
-    /// in the tiers, mostly in memory.
+    /// The last event of a stream if it came after a position; one that did not may be found, or
+    /// not. Only what came after it is looked for in the tiers, mostly in memory.
     pub(crate) fn head_after(
         &self,
         name: &str,

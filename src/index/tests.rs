@@ -270,6 +270,7 @@ fn index_over(dir: &Dir, tiers: Tiers) -> Index {
         hasher: Hasher::new(&[9; 16], 64),
         frames: Arc::new(Threes),
         writable: true,
+        heads_kept: 0,
     };
     Index::new(context, tiers)
 }

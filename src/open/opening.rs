@@ -82,6 +82,7 @@ impl<'a> Opening<'a> {
             hasher: Hasher::new(&header.hash_key, self.settings.hash_bits),
             frames,
             writable: self.writable,
+            heads_kept: self.settings.heads_kept,
         };
         let runs = usable_runs(self.dir, header.id, mode, listing, &survey.sealed);
         let mut slots: Vec<Slot> = survey.sealed.iter().map(|row| Slot::sealed(*row)).collect();

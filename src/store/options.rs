@@ -98,6 +98,14 @@ impl StoreOptions {
         self
     }
 
+    /// Keeps the heads of only so many streams in memory, of each part of them, to provoke look-ups
+    /// in tests.
+    #[doc(hidden)]
+    pub fn heads_kept(mut self, heads: usize) -> Self {
+        self.settings.heads_kept = heads;
+        self
+    }
+
     /// Opens the store in a directory for writing, creating or recovering it.
     ///
     /// With [`ReadMode::Mmap`] the directory belongs to the store: while it is open, nobody else

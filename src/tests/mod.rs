@@ -56,7 +56,9 @@ fn scaled(short: usize, long: usize) -> usize {
 /// Options under which little makes segments roll, index checkpoints, and everything happen in
 /// the calls that need it.
 fn small() -> StoreOptions {
-    Store::options().segment_bytes(64 << 10).checkpoint_bytes(8 << 10).upkeep_thread(false)
+    // One head of each part, so that both ways of finding one are gone.
+    let options = Store::options().segment_bytes(64 << 10).checkpoint_bytes(8 << 10);
+    options.heads_kept(1).upkeep_thread(false)
 }
 
 fn open(disk: &MemoryDisk, options: &StoreOptions) -> Result<Store> {

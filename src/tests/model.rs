@@ -534,7 +534,8 @@ fn histories(durability: Durability, options: &StoreOptions, cases: usize) {
 
 #[test]
 fn a_random_history_is_what_the_model_says() {
-    histories(Durability::Sync, &small(), scaled(500, 20_000));
+    histories(Durability::Sync, &small(), scaled(300, 10_000));
+    histories(Durability::Sync, &small().heads_kept(0), scaled(200, 10_000));
 }
 
 #[test]

@@ -7,7 +7,7 @@ use crate::format::files::{HEAD, LOG};
 use crate::storage::memory::{CallKind, Fault, MemoryDisk};
 use crate::sync::{AtomicBool, Ordering};
 use crate::writer::Part;
-use crate::{Durability, Error, ExpectedVersion, NewEvent, Position};
+use crate::{Durability, Error, ExpectedVersion, NewEvent, Position, Version};
 
 fn events(count: usize) -> impl Iterator<Item = NewEvent> {
     (0..count).map(|n| NewEvent::new("Counted", n.to_string()))
@@ -25,6 +25,42 @@ fn neither_index_nor_watermark_has_what_a_sync_did_not_cover() {
     let failed = store.append("A-1", ExpectedVersion::Any, events(3));
     assert!(matches!(failed, Err(Error::Unknown { .. })), "{failed:?}");
     assert_eq!((indexed(), store.head(), store.durable()), (2, Position(2), Position(2)));
+    let index = &store.catalog().index;
+    let head = index.head("A-1", index.hasher().stream("A-1")).unwrap().unwrap();
+    assert_eq!(head.version, Version(2));
+}
+
+/// Two requests that looked their stream up before either was committed.
+#[test]
+fn an_expectation_is_held_against_what_was_committed_since_the_look_up() {
+    for heads in [0, 1, 100] {
+        let store = open(&MemoryDisk::simulated(seed()), &small().heads_kept(heads)).unwrap();
+        let prepare = |stream: &str, expected: ExpectedVersion, count: usize| {
+            let events = events(count).collect();
+            let part = Part { stream: stream.into(), expected, events };
+            store.prepared(vec![part], Vec::new(), None).unwrap()
+        };
+        let commit = |request| store.with_core(|core| core.commit(&[request])).pop().unwrap();
+        // New, or there; in this segment, or with a roll in between.
+        for (stream, filler, version) in [("A-1", 1, 0), ("A-1", 1, 2), ("A-1", 900, 4)] {
+            let expected = ExpectedVersion::Exact(Version(version));
+            let (first, late) = (prepare(stream, expected, 2), prepare(stream, expected, 1));
+            commit(first).unwrap();
+            for other in 0..20 {
+                let filler = prepare(&format!("B-{other}"), ExpectedVersion::Any, filler);
+                commit(filler).unwrap();
+            }
+            // What is sealed is in files then.
+            while store.keep_up().unwrap() {}
+            match commit(late) {
+                Err(Error::Conflict(conflict)) => {
+                    assert_eq!(conflict.actual, Version(version + 2), "{heads} heads");
+                }
+                other => panic!("{heads} heads: {other:?}"),
+            }
+        }
+        assert!(store.info().unwrap().segments > 2, "it has rolled");
+    }
 }
 
 #[test]

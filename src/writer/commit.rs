@@ -110,7 +110,7 @@ impl Core {
         if let Some(active) = self.catalog.index.active() {
             let hasher = self.catalog.index.hasher();
             active.add_all(staged.indexed(group, *hasher));
-            for (stream, head) in staged.heads(group, active.ordinal()) {
+            for (stream, head) in staged.heads_behind_frames(group, active.ordinal()) {
                 self.catalog.index.remember_head(&stream.name, stream.hash, head);
             }
         }

@@ -67,8 +67,8 @@ pub(crate) struct PreparedStream {
 pub(crate) struct PreparedPart {
     pub(crate) stream: usize,
     pub(crate) expected: ExpectedVersion,
-    /// How many events of the request stand before it in its stream.
-    pub(crate) nth: u32,
+    /// How many events of the request stand before its own in its stream.
+    pub(crate) before: u32,
     /// Its events, as a range of the request's.
     pub(crate) events: std::ops::Range<usize>,
 }
@@ -148,8 +148,10 @@ impl Request {
         for part in parts {
             request.add(part, known.as_mut(), &mut ids, limits)?;
         }
-        for (number, stream) in (0..).zip(request.streams.iter_mut().filter(|s| s.is_written())) {
-            stream.number = number;
+        let written = request.streams.iter_mut().filter(|stream| stream.is_written());
+        for (number, stream) in written.enumerate() {
+            // There are no more of them than events, which a u16 counts.
+            stream.number = u16::try_from(number).unwrap_or(u16::MAX);
         }
         let names = request.streams.iter().map(|stream| stream.name.len());
         request.frame_bound = events_frame_bound(names, count, request.entries.len(), 0);
@@ -221,7 +223,7 @@ impl Request {
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.events = nth;
         }
-        self.parts.push(PreparedPart { stream, expected: part.expected, nth: before, events });
+        self.parts.push(PreparedPart { stream, expected: part.expected, before, events });
         Ok(())
     }
 

@@ -170,8 +170,8 @@ impl<C: Commits> Writer<C> {
         }
     }
 
-    /// Commits requests of one thread, each as that of a caller of its own, and answers them in
-    /// order.
+    /// Commits requests of one thread, and answers them in order. Where nobody leads, it leads with
+    /// as many as fit in one group; each of the others is as that of a caller of its own.
     ///
     /// It waits on one seat at a time, and may do so: turns are given in the order of the queue, so
     /// whoever of these is made the leader is the first that has no answer yet.
@@ -246,7 +246,7 @@ impl<C: Commits> Writer<C> {
     /// its own.
     fn lead(&self, mut requests: Vec<C::Request>, caller: Caller) -> VecDeque<C::Answer> {
         let own = requests.len();
-        self.await_returning();
+        self.await_returning(own);
         let mut core = self.core.lock();
         let seats = self.gather(&mut requests);
         // A lone caller needs no clock.
@@ -261,9 +261,10 @@ impl<C: Commits> Writer<C> {
         for (seat, answer) in seats.iter().zip(others) {
             seat.give(Turn::Done(answer));
         }
-        self.hand_on(if took_long { answered } else { 0 });
-        // Nobody waits for what is freed here.
+        // Nobody else waits for what is freed here; and who waits for this group to end, to close
+        // the store, may count on it.
         drop(requests);
+        self.hand_on(if took_long { answered } else { 0 });
         answers.resize_with(own, C::unanswered);
         answers
     }
@@ -285,12 +286,12 @@ impl<C: Commits> Writer<C> {
         seats
     }
 
-    /// Gives the callers that were just answered a moment to come back, if there are any beside
-    /// this one.
-    fn await_returning(&self) {
+    /// Gives the callers that were just answered a moment to come back, if there are more than the
+    /// leader has requests of its own.
+    fn await_returning(&self, own: usize) {
         let mut queue = self.queue.lock();
         let expected = std::mem::take(&mut queue.returning.expected);
-        let queued = |queue: &Queue<C>| queue.waiting.len() + 1;
+        let queued = |queue: &Queue<C>| queue.waiting.len() + own;
         let before = queued(&queue);
         if before >= expected {
             return;
@@ -299,7 +300,7 @@ impl<C: Commits> Writer<C> {
             queue.returning.skipped = skipped;
             return;
         }
-        queue.wanted = expected - 1;
+        queue.wanted = expected - own;
         let until = queue.returning.until;
         while queued(&queue) < expected && !self.gathered.wait_until(&mut queue, until).timed_out()
         {

@@ -54,7 +54,7 @@ impl Core {
         };
         for part in &request.parts {
             let Some((head, is_staged)) = before.get(part.stream) else { continue };
-            let version = head.version.0.saturating_add(u64::from(part.nth));
+            let version = head.version.0.saturating_add(u64::from(part.before));
             if !part.expected.accepts(Version(version)) {
                 let refusal = Err(conflict(request, part.stream, part.expected, version));
                 return Ok(if *is_staged {
@@ -222,7 +222,7 @@ fn appended(request: &Request, before: &Before, first_position: u64) -> Vec<Appe
     let parts = request.parts.iter().filter(|part| !part.events.is_empty());
     let result = |part: &PreparedPart| {
         let (head, _) = before.get(part.stream)?;
-        let version = head.version.0 + u64::from(part.nth) + part.events.len() as u64;
+        let version = head.version.0 + u64::from(part.before) + part.events.len() as u64;
         let position = first_position + part.events.end as u64 - 1;
         let (version, position) = (Version(version), Position(position));
         Some(Appended { version, position, deduplicated: false })

@@ -141,8 +141,8 @@ impl Staged {
         })
     }
 
-    /// The streams of the staged frames, in order, and each as it is then.
-    pub(super) fn heads<'a>(
+    /// The streams of the staged frames, in order, and each as it is behind its frame.
+    pub(super) fn heads_behind_frames<'a>(
         &'a self,
         group: &'a [Box<Request>],
         segment: u32,

@@ -465,6 +465,32 @@ fn the_most_events_of_an_append() {
 }
 
 #[test]
+fn a_batch_over_the_most_streams() {
+    const MOST: u64 = 65_535;
+    let place = Place::new();
+    let store = Store::open(place.path()).unwrap();
+    let commit = |count: u64| {
+        let batch = (0..count).fold(store.batch(), |batch, n| {
+            batch.append(format!("Stream-{n}"), ExpectedVersion::NoStream, [numbered(n)])
+        });
+        batch.commit()
+    };
+    assert!(matches!(commit(MOST + 1), Err(Error::LimitExceeded { .. })));
+    let done = commit(MOST).unwrap();
+    assert!(done.iter().map(|done| done.position.0).eq(1..=MOST));
+    let check = |store: &Store| {
+        for n in [0, 1, 40_000, MOST - 1] {
+            let event = store.read_stream(format!("Stream-{n}")).into_iter().next().unwrap();
+            let event = event.unwrap();
+            assert_eq!((event.position(), event.version()), (Position(n + 1), Version(1)));
+            assert_eq!(event.data(), n.to_string().as_bytes());
+        }
+    };
+    check(&store);
+    check(&Store::open(place.killed("killed")).unwrap());
+}
+
+#[test]
 fn a_batch_over_hundreds_of_streams() {
     const STREAMS: usize = 300;
     let place = Place::new();
