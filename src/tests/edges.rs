@@ -211,3 +211,36 @@ fn followers_are_told_of_what_is_written_and_visible_only() {
     store.sync().unwrap();
     assert_eq!(told(), Position(1));
 }
+
+#[test]
+fn a_thread_is_refused_the_writer_that_it_holds_and_no_other() {
+    let [held, other] = [(); 2].map(|()| open(&MemoryDisk::new(), &small()).unwrap());
+    let append = |store: &Store| store.append("A-1", ExpectedVersion::Any, [filler(1)]);
+    let is_refused = || matches!(append(&held), Err(Error::Reentrant));
+    held.transact(|view| {
+        assert!(is_refused());
+        other.transact(|view| {
+            assert!(is_refused() && matches!(append(&other), Err(Error::Reentrant)));
+            Ok::<_, Error>(view.batch().append("A-1", ExpectedVersion::Any, [filler(1)]))
+        })?;
+        append(&other)?;
+        assert!(is_refused(), "it is still held");
+        Ok::<_, Error>(view.batch().append("A-1", ExpectedVersion::Any, [filler(1)]))
+    })
+    .unwrap();
+    append(&held).unwrap();
+    assert_eq!((held.head(), other.head()), (Position(2), Position(2)));
+}
+
+#[test]
+fn a_view_of_a_batch_stands_at_its_last_event() {
+    let store = open(&MemoryDisk::new(), &small()).unwrap();
+    append(&store, 1);
+    append(&store, 1);
+    let view = store.create_view("notes", 1).unwrap();
+    let batch = store.batch().append("A-1", ExpectedVersion::Any, (0..4).map(filler));
+    batch.update_view(view.update(Position::START).put("a", "1")).commit().unwrap();
+    let info = view.info().unwrap();
+    assert_eq!(info.position, Position(6));
+    assert_eq!(info.event_id, store.event(Position(6)).unwrap().map(|event| event.id()));
+}
