@@ -520,6 +520,18 @@ mod tests {
     }
 
     #[test]
+    fn the_bytes_of_a_schema_row_are_locked() {
+        let row = SchemaRow { type_id: 0x0102, version: 3, events: 4, first: 5, last: 0x0607 };
+        let mut bytes = Vec::new();
+        row.put(&mut bytes);
+        assert_eq!(bytes, [2, 1, 0, 0, 3, 0, 0, 0, 4, 0, 0, 0, 5, 0, 0, 0, 7, 6, 0, 0]);
+        assert_eq!(SchemaRow::read(&bytes), Some(row));
+        for len in 0..bytes.len() {
+            assert_eq!(SchemaRow::read(&bytes[..len]), None, "{len} bytes");
+        }
+    }
+
+    #[test]
     fn impossible_postings_are_refused() {
         let put = |count: u64, first_version: u64, back: u64| {
             let mut bytes = Vec::new();
