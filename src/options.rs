@@ -83,6 +83,7 @@ pub(crate) const FIRST_SEGMENT_BYTES: u64 = 1 << 20;
 /// How many heads of streams each part of those in memory keeps, and as many from before: the most
 /// that a table of 8,192 places of 64 bytes takes.
 pub(crate) const HEADS_KEPT: usize = 7168;
+
 /// The shortest and longest length a segment can be told to grow to, in bytes.
 const SEGMENT_BYTES: std::ops::RangeInclusive<u64> = SHORTEST..=((4 << 30) - (1 << 20));
 /// The exploration of crashes goes further with smaller ones, of which it looks at millions.

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use crate::position::Version;
 use crate::sync::Mutex;
 
-/// So many parts have locks of their own: a power of two.
+/// So many parts have locks of their own.
 const SHARDS: usize = 16;
 /// Longer names are not kept, so that what is kept is bounded.
 const MOST_NAME: usize = 128;

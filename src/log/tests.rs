@@ -14,7 +14,7 @@ use crate::format::directory::SegmentRow;
 use crate::format::files::{LOG, LogFile};
 use crate::format::frame::{BEGIN_BYTES, Frame, HEAD_LEN, Kind, SEAL_BYTES, WATERMARK_BYTES};
 use crate::format::frame_writer::{FrameEvent, FrameStream};
-use crate::format::segment::{HEADER_BYTES, USED_LEN};
+use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader, USED_LEN};
 use crate::options::{Preallocate, ReadMode};
 use crate::place::{Frames, Place};
 use crate::position::{Position, Timestamp, Version};
@@ -237,7 +237,7 @@ fn sparse(len: usize, used: &[(usize, u8)]) -> NamedFile {
 #[test]
 fn zeros_are_told_from_what_was_used_in_every_window() {
     let len = WINDOW + 300;
-    let seed = crate::format::segment::Seed::of(&[2; 16]);
+    let seed = Seed::of(&[2; 16]);
     for used in [0, 5000, WINDOW - 1, WINDOW, len - 1] {
         let file = sparse(len, &[(used, 1)]);
         let number = |at: usize| u32::try_from(at).unwrap();
@@ -344,19 +344,24 @@ fn a_frame_is_found_only_where_all_of_it_is() {
     assert_eq!(found(end - 4), None);
 }
 
+/// A frame of so many bytes, of a kind that is not known: its checksum covers all of it.
+fn of_a_newer_kind(seed: Seed, offset: u32, len: u8) -> Vec<u8> {
+    let mut head = vec![0; usize::from(len)];
+    head[4] = len;
+    head[15] = 0x85;
+    let crc = seed.head_crc(offset, &head[4..]);
+    head[..4].copy_from_slice(&crc.to_le_bytes());
+    head
+}
+
 #[test]
 fn a_frame_of_a_newer_kind_proves_what_cannot_be_known() {
     let (_, dir) = disk();
     let mut tail = begin(&dir, ReadMode::Positional, LEN);
     out(&mut tail);
     let (seed, mark) = (tail.segment().seed(), tail.progress().end);
-    let mut head = vec![0; 28];
-    head[4] = 28;
-    head[15] = 0x85;
-    let crc = seed.head_crc(mark, &head[4..]);
-    head[..4].copy_from_slice(&crc.to_le_bytes());
     let file = file(&dir, 1);
-    file.write_all_at(&head, u64::from(mark)).unwrap();
+    file.write_all_at(&of_a_newer_kind(seed, mark, 28), u64::from(mark)).unwrap();
     let mut scanner = Scanner::new(&file, seed, LEN);
     assert_eq!(scanner.search(HEADER_BYTES + 4).unwrap(), Some((mark, u32::MAX)));
     assert!(scanner.frame(mark).unwrap().unwrap_err().unsupported);
@@ -692,6 +697,25 @@ fn only_the_newest_segment_can_be_one_that_was_never_used() {
 }
 
 #[test]
+fn a_segment_that_begins_with_a_frame_of_a_newer_kind_was_used() {
+    // As short as one can be, and as long as ours: longer ones are of a newer version's segment.
+    for len in [28, 60] {
+        let (disk, dir) = disk();
+        segments(&dir, &[2, 1, 3]);
+        let name = LogFile::Segment { ordinal: 3, generation: 0 }.path();
+        let header = SegmentHeader::decode(&disk.files()[&name][..HEADER_BYTES as usize]).unwrap();
+        let head = of_a_newer_kind(Seed::of(&header.salt), HEADER_BYTES, len);
+        let file = dir.open(&name, Access::ReadWrite).unwrap();
+        file.write_all_at(&head, u64::from(HEADER_BYTES)).unwrap();
+        let found = surveyed(&dir, &[]);
+        assert!(
+            matches!(found, Err(_) | Ok(Survey { damage: Some(_), unused: None, .. })),
+            "{len} bytes: {found:?}"
+        );
+    }
+}
+
+#[test]
 fn a_link_names_the_segment_before_it() {
     type Change = fn(&mut crate::format::control::Begin);
     let wrong: [(&str, Change, &str); 7] = [
@@ -1010,7 +1034,7 @@ fn a_map_is_known_for_as_long_as_somebody_has_it() {
     let mapped = reopened(&dir, &tail, ReadMode::Mmap, 1);
     assert!(!is_mapped(seed), "not before it is read");
     let frame = mapped.frame(one, READ_ONE).unwrap();
-    assert!(is_mapped(seed) && !is_mapped(crate::format::segment::Seed::of(&[0; 16])));
+    assert!(is_mapped(seed) && !is_mapped(Seed::of(&[0; 16])));
     drop(mapped);
     assert!(is_mapped(seed), "what was read holds it");
     drop(frame);

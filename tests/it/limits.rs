@@ -464,17 +464,24 @@ fn the_most_events_of_an_append() {
     check(&store);
 }
 
+/// Commits one event to each of so many streams.
+fn commit_over(
+    store: &Store,
+    streams: u64,
+    expected: ExpectedVersion,
+) -> Result<Vec<annals::Appended>> {
+    let batch = (0..streams).fold(store.batch(), |batch, n| {
+        batch.append(format!("Stream-{n}"), expected, [numbered(n)])
+    });
+    batch.commit()
+}
+
 #[test]
 fn a_batch_over_the_most_streams() {
     const MOST: u64 = 65_535;
     let place = Place::new();
     let store = Store::open(place.path()).unwrap();
-    let commit = |count: u64| {
-        let batch = (0..count).fold(store.batch(), |batch, n| {
-            batch.append(format!("Stream-{n}"), ExpectedVersion::NoStream, [numbered(n)])
-        });
-        batch.commit()
-    };
+    let commit = |streams| commit_over(&store, streams, ExpectedVersion::NoStream);
     assert!(matches!(commit(MOST + 1), Err(Error::LimitExceeded { .. })));
     let done = commit(MOST).unwrap();
     assert!(done.iter().map(|done| done.position.0).eq(1..=MOST));
@@ -492,24 +499,19 @@ fn a_batch_over_the_most_streams() {
 
 #[test]
 fn a_batch_over_hundreds_of_streams() {
-    const STREAMS: usize = 300;
+    const STREAMS: u64 = 300;
     let place = Place::new();
     let store = Store::open(place.path()).unwrap();
-    let commit = |expected: ExpectedVersion| {
-        let batch = (0..STREAMS).fold(store.batch(), |batch, n| {
-            batch.append(format!("Stream-{n}"), expected, [numbered(n as u64)])
-        });
-        batch.commit()
-    };
+    let commit = |expected| commit_over(&store, STREAMS, expected);
     let done = commit(ExpectedVersion::NoStream).unwrap();
-    assert!(done.iter().map(|done| done.position.0).eq(1..=STREAMS as u64));
+    assert!(done.iter().map(|done| done.position.0).eq(1..=STREAMS));
     assert!(done.iter().all(|done| done.version == Version(1)));
     let Err(Error::Conflict(conflict)) = commit(ExpectedVersion::NoStream) else {
         panic!("the streams exist")
     };
     assert_eq!(conflict.stream, "Stream-0");
-    assert_eq!(store.head(), Position(STREAMS as u64));
+    assert_eq!(store.head(), Position(STREAMS));
     commit(ExpectedVersion::Exact(Version(1))).unwrap();
     store.close().unwrap();
-    assert_eq!(all_events(&Store::open(place.path()).unwrap()).len(), 2 * STREAMS);
+    assert_eq!(all_events(&Store::open(place.path()).unwrap()).len() as u64, 2 * STREAMS);
 }
