@@ -5,7 +5,9 @@
 
 use std::collections::HashMap;
 
-use super::live::{LiveIndex, UNRESOLVED};
+use hashbrown::HashTable;
+
+use super::live::{LiveIndex, Ordinals, UNRESOLVED};
 use super::part::StreamPart;
 use super::sealed::SealedIndex;
 use super::segment::Unit;
@@ -32,7 +34,7 @@ struct Term {
     hash: u64,
     first_version: u64,
     previous: u32,
-    events: Vec<u32>,
+    events: Ordinals,
 }
 
 /// The columns of all parts, joined.
@@ -48,8 +50,8 @@ struct Columns {
     /// The hashes of ids and labels, each with its event.
     ids: Vec<(u64, u64)>,
     terms: Vec<Term>,
-    /// The terms of each hash.
-    by_hash: HashMap<u64, Vec<usize>>,
+    /// The terms by their hashes, as places among them.
+    by_hash: HashTable<usize>,
 }
 
 /// The bytes of an index file, without its frame: the body and the footer. `describes` says what
@@ -97,20 +99,20 @@ impl Columns {
         self.add_zones(live.first, &live.zones);
         self.ids.extend(live.all_ids().map(|(hash, event)| (kept(hash), u64::from(event))));
         for stream in live.all_streams() {
-            let events = stream.events.as_slice();
+            let (name, events) = (live.name(stream), stream.events.as_slice());
             let older = if stream.previous == ordinal || stream.previous == UNRESOLVED {
                 let is_there = stream.previous == ordinal;
-                let is = |place| look_up.frames.stream_is(place, &stream.name);
+                let is = |place| look_up.frames.stream_is(place, name);
                 self.find(stream.hash, ordinal, is_there, &is)?
             } else {
                 None
             };
             if let Some(term) = older.and_then(|index| self.terms.get_mut(index)) {
-                term.events.extend(events);
+                term.events.extend_from_slice(events);
                 continue;
             }
             let previous = match stream.previous {
-                UNRESOLVED => (look_up.previous)(&stream.name, stream.hash)?,
+                UNRESOLVED => (look_up.previous)(name, stream.hash)?,
                 known => known,
             };
             self.push(Term {
@@ -140,7 +142,7 @@ impl Columns {
         for (hash, part) in sealed.all_terms()? {
             let StreamPart { first_version, previous, .. } = part;
             let events = sealed.events(&part, &(first_version..=part.last_version()))?;
-            self.push(Term { hash, first_version, previous, events });
+            self.push(Term { hash, first_version, previous, events: events.into() });
         }
         Ok(())
     }
@@ -151,7 +153,8 @@ impl Columns {
     }
 
     fn push(&mut self, term: Term) {
-        self.by_hash.entry(term.hash).or_default().push(self.terms.len());
+        let hash_of = |index: &usize| self.terms.get(*index).map_or(0, |term| term.hash);
+        self.by_hash.insert_unique(term.hash, self.terms.len(), hash_of);
         self.terms.push(term);
     }
 
@@ -164,19 +167,21 @@ impl Columns {
         is_there: bool,
         is: &dyn Fn(Place) -> Result<bool>,
     ) -> Result<Option<usize>> {
-        let candidates = self.by_hash.get(&hash).map(Vec::as_slice).unwrap_or_default();
-        if let [only] = candidates
-            && is_there
-        {
-            return Ok(Some(*only));
+        let terms = self.by_hash.iter_hash(hash).copied();
+        let mut candidates =
+            terms.filter(|index| self.terms.get(*index).is_some_and(|term| term.hash == hash));
+        let first = candidates.next();
+        let second = candidates.next();
+        if is_there && second.is_none() {
+            return Ok(first);
         }
-        for index in candidates {
-            let first = self.terms.get(*index).and_then(|term| term.events.first()).copied();
+        for index in first.into_iter().chain(second).chain(candidates) {
+            let first = self.terms.get(index).and_then(|term| term.events.first()).copied();
             let frame = first.and_then(|first| self.offsets.get(first as usize)).copied();
             if let (Some(event), Some(frame)) = (first, frame)
                 && is(Place { segment: ordinal, frame, ordinal: event })?
             {
-                return Ok(Some(*index));
+                return Ok(Some(index));
             }
         }
         Ok(None)

@@ -35,6 +35,7 @@ struct Shard {
     older: HashTable<Known>,
 }
 
+#[repr(align(64))]
 struct Known {
     hash: u64,
     head: Head,

@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use hashbrown::HashTable;
+use smallvec::{SmallVec, smallvec};
 
 use crate::format::sealed::{NameRow, SchemaRow, ZONE_EVENTS, Zone};
 use crate::names::category_of;
@@ -32,15 +33,20 @@ pub(crate) struct Indexed<'a> {
     pub(crate) labels: &'a [u64],
 }
 
+/// A growing list of ordinals; most streams have few in a part.
+pub(crate) type Ordinals = SmallVec<[u32; 4]>;
+
 /// A stream's events in one part of a segment's index.
 #[derive(Clone, Debug)]
 pub(crate) struct LiveStream {
-    pub(crate) name: Box<str>,
-    pub(crate) hash: u64,
-    pub(crate) first_version: u64,
+    /// Its name, as a place among the names of the part.
+    name_at: usize,
+    name_len: u16,
     /// The segment with the events before these: this segment itself where an older part of its
     /// index has them, 0 where there are none, or [`UNRESOLVED`].
     pub(crate) previous: u32,
+    pub(crate) hash: u64,
+    pub(crate) first_version: u64,
     /// The ordinals of its events.
     pub(crate) events: Ordinals,
 }
@@ -50,29 +56,6 @@ pub(crate) struct LiveStream {
 struct LiveLabel {
     hash: u64,
     events: Ordinals,
-}
-
-/// A growing list of ordinals; most streams have few in a segment.
-#[derive(Clone, Debug)]
-pub(crate) enum Ordinals {
-    One(u32),
-    Many(Vec<u32>),
-}
-
-impl Ordinals {
-    fn push(&mut self, ordinal: u32) {
-        match self {
-            Self::One(first) => *self = Self::Many(vec![*first, ordinal]),
-            Self::Many(all) => all.push(ordinal),
-        }
-    }
-
-    pub(crate) fn as_slice(&self) -> &[u32] {
-        match self {
-            Self::One(one) => std::slice::from_ref(one),
-            Self::Many(all) => all,
-        }
-    }
 }
 
 /// The types or categories of a part, with the number that each event's column holds.
@@ -182,7 +165,13 @@ pub(crate) struct LiveIndex {
     pub(crate) schemas: Schemas,
     /// For each zone of the segment that these events touch, the earliest and latest time.
     pub(crate) zones: Vec<Zone>,
-    streams: HashTable<LiveStream>,
+    streams: Vec<LiveStream>,
+    /// The streams by their hashes, as places among them: so the table stays in the cache, and a
+    /// stream that is new here is written behind the last one.
+    by_hash: HashTable<u32>,
+    /// The names of the streams, one behind the other: a part has many thousand of them, which
+    /// another thread lets go.
+    stream_names: String,
     ids: HashTable<(u64, u32)>,
     labels: HashTable<LiveLabel>,
 }
@@ -199,9 +188,26 @@ impl LiveIndex {
             category_names: Names::default(),
             schemas: Schemas::default(),
             zones: Vec::new(),
-            streams: HashTable::new(),
+            streams: Vec::new(),
+            by_hash: HashTable::new(),
+            stream_names: String::new(),
             ids: HashTable::new(),
             labels: HashTable::new(),
+        }
+    }
+
+    /// An empty index behind this one, with room for as much.
+    pub(crate) fn next(&self) -> Self {
+        Self {
+            offsets: Vec::with_capacity(self.offsets.len()),
+            types: Vec::with_capacity(self.types.len()),
+            categories: Vec::with_capacity(self.categories.len()),
+            streams: Vec::with_capacity(self.streams.len()),
+            by_hash: HashTable::with_capacity(self.streams.len()),
+            stream_names: String::with_capacity(self.stream_names.len()),
+            ids: HashTable::with_capacity(self.ids.len()),
+            labels: HashTable::with_capacity(self.labels.len()),
+            ..Self::new(self.end())
         }
     }
 
@@ -230,18 +236,11 @@ impl LiveIndex {
         if let Some(zone) = self.zones.get_mut(zone) {
             zone.add(event.created_at, 0, 0);
         }
-        let known = self.streams.find_mut(event.stream_hash, |s| *s.name == *event.stream);
-        if let Some(stream) = known {
+        let known = self.place_of(event.stream, event.stream_hash);
+        if let Some(stream) = known.and_then(|place| self.streams.get_mut(place as usize)) {
             stream.events.push(ordinal);
         } else {
-            let stream = LiveStream {
-                name: event.stream.into(),
-                hash: event.stream_hash,
-                first_version: event.version,
-                previous: event.previous,
-                events: Ordinals::One(ordinal),
-            };
-            self.streams.insert_unique(event.stream_hash, stream, |stream| stream.hash);
+            self.add_stream(event, ordinal);
         }
         if let Some(hash) = event.id_hash {
             self.ids.insert_unique(hash, (hash, ordinal), |(hash, _)| *hash);
@@ -252,11 +251,38 @@ impl LiveIndex {
                 Some(label) if label.events.as_slice().last() == Some(&ordinal) => {}
                 Some(label) => label.events.push(ordinal),
                 None => {
-                    let label = LiveLabel { hash, events: Ordinals::One(ordinal) };
+                    let label = LiveLabel { hash, events: smallvec![ordinal] };
                     self.labels.insert_unique(hash, label, |label| label.hash);
                 }
             }
         }
+    }
+
+    /// A stream whose first event here comes now.
+    fn add_stream(&mut self, event: &Indexed<'_>, ordinal: u32) {
+        // There are no more of them than events.
+        let place = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
+        self.streams.push(LiveStream {
+            name_at: self.stream_names.len(),
+            // A name has 512 bytes at most.
+            name_len: u16::try_from(event.stream.len()).unwrap_or(u16::MAX),
+            previous: event.previous,
+            hash: event.stream_hash,
+            first_version: event.version,
+            events: smallvec![ordinal],
+        });
+        self.stream_names.push_str(event.stream);
+        let streams = &self.streams;
+        let hash_of = |place: &u32| streams.get(*place as usize).map_or(0, |stream| stream.hash);
+        self.by_hash.insert_unique(event.stream_hash, place, hash_of);
+    }
+
+    fn place_of(&self, name: &str, hash: u64) -> Option<u32> {
+        let is = |place: &u32| {
+            let stream = self.streams.get(*place as usize);
+            stream.is_some_and(|stream| stream.hash == hash && self.name(stream) == name)
+        };
+        self.by_hash.find(hash, is).copied()
     }
 
     /// The ordinals of the events of a range that have an id or a label with a hash, in order.
@@ -277,7 +303,13 @@ impl LiveIndex {
     }
 
     pub(crate) fn stream(&self, name: &str, hash: u64) -> Option<&LiveStream> {
-        self.streams.find(hash, |stream| *stream.name == *name)
+        self.streams.get(self.place_of(name, hash)? as usize)
+    }
+
+    /// The name of one of its streams.
+    pub(crate) fn name(&self, stream: &LiveStream) -> &str {
+        let range = stream.name_at..stream.name_at + usize::from(stream.name_len);
+        self.stream_names.get(range).unwrap_or_default()
     }
 
     /// The offset of an event's frame.

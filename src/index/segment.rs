@@ -51,9 +51,7 @@ impl SegmentIndex {
     /// Takes in the events of a group under one lock.
     pub(crate) fn add_all<'a>(&self, events: impl Iterator<Item = Indexed<'a>>) {
         let mut parts = self.parts.write();
-        for event in events {
-            parts.live.add(&event);
-        }
+        events.for_each(|event| parts.live.add(&event));
     }
 
     /// How many events are indexed.
@@ -66,7 +64,7 @@ impl SegmentIndex {
     pub(crate) fn freeze(&self) -> Arc<Vec<Unit>> {
         let mut parts = self.parts.write();
         if !parts.live.is_empty() {
-            let next = LiveIndex::new(parts.live.end());
+            let next = parts.live.next();
             let frozen = std::mem::replace(&mut parts.live, next);
             let mut units = Vec::clone(&parts.units);
             units.push(Unit::Live(Arc::new(frozen)));
