@@ -80,7 +80,8 @@ impl Bytes {
     }
 
     /// A part of this range, counted by itself.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the parts are written, and waited for")]
     pub(crate) fn slice(&self, range: Range<usize>) -> Option<Self> {
         let (start, end) = (u32::try_from(range.start).ok()?, u32::try_from(range.end).ok()?);
         let len = end.checked_sub(start).filter(|_| end <= self.len)?;

@@ -60,8 +60,19 @@ impl<'a> Cursor<'a> {
         self.array().map(i64::from_le_bytes)
     }
 
-    /// A LEB128 number in its shortest form.
+    /// A LEB128 number in its shortest form: mostly one byte.
+    #[inline]
     pub(crate) fn varint(&mut self) -> Option<u64> {
+        match self.bytes.get(self.at).copied() {
+            Some(byte) if byte < 0x80 => {
+                self.at += 1;
+                Some(u64::from(byte))
+            }
+            _ => self.long_varint(),
+        }
+    }
+
+    fn long_varint(&mut self) -> Option<u64> {
         let mut value = 0_u64;
         for shift in (0..64).step_by(7) {
             let byte = self.u8()?;
@@ -77,6 +88,7 @@ impl<'a> Cursor<'a> {
         None
     }
 
+    #[inline]
     pub(crate) fn varint_u32(&mut self) -> Option<u32> {
         self.varint().and_then(|value| u32::try_from(value).ok())
     }

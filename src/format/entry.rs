@@ -95,6 +95,18 @@ pub(crate) fn parts(entry: &[u8]) -> Result<Parts, Invalid> {
         ));
     }
     let has = |bit: u16| flags & bit != 0;
+    if flags & !(flag::ID | flag::JSON) == 0 {
+        // Most have nothing else, and are told without a part that is written twice.
+        reader.text()?;
+        reader.near(if has(flag::ID) { 16 } else { 0 })?;
+        return Ok(Parts {
+            has_id: has(flag::ID),
+            json: has(flag::JSON),
+            schema_version: 1,
+            data_at: u32::try_from(reader.cursor.offset()).map_err(|_| cut())?,
+            ..Parts::default()
+        });
+    }
     let mut parts = Parts { json: has(flag::JSON), schema_version: 1, ..Parts::default() };
     let event_type = reader.text()?;
     debug_assert_eq!(event_type, TYPE_AT);

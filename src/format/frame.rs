@@ -4,12 +4,13 @@
 //! four bytes. The head's checksum is seeded with the segment's salt and the frame's offset and
 //! covers the tables, which hold the checksums of the entries: what verifies stands in its place.
 
+mod guess;
 #[cfg(any(test, fuzzing))]
 mod mend;
 mod streams;
 
 use super::Invalid;
-use super::codec::{Cursor, crc32};
+use super::codec::{Cursor, crc32, u32_at};
 use super::segment::Seed;
 use crate::event::Span;
 use crate::position::Timestamp;
@@ -93,6 +94,8 @@ pub(crate) struct Frame {
     pub(crate) events: u16,
     streams: u16,
     streams_at: u32,
+    /// Of an event frame: the version of its event, and its stream's name.
+    lone: (u64, Span),
     events_at: u32,
     entries_at: u32,
     state: Span,
@@ -122,6 +125,7 @@ impl Frame {
         events: 0,
         streams: 0,
         streams_at: 0,
+        lone: (0, Span { start: 0, len: 0 }),
         events_at: 0,
         entries_at: 0,
         state: Span { start: 0, len: 0 },
@@ -132,9 +136,23 @@ impl Frame {
     /// beyond the frame; the frame must end within `room` bytes.
     #[inline]
     pub(crate) fn parse(bytes: &[u8], seed: Seed, offset: u32, room: u32) -> Result<Self, Invalid> {
-        let frame = Self::parse_for_one(bytes, seed, offset, room)?;
-        frame.check_tables(bytes)?;
+        let mut frame = Self::EMPTY;
+        frame.become_next(bytes, seed, offset, room)?;
         Ok(frame)
+    }
+
+    /// Becomes the frame that [`parse`](Self::parse) reads, in place: a scan moves from frame to
+    /// frame, and would wait for each copy. On an error it is no frame any more.
+    #[inline]
+    pub(crate) fn become_next(
+        &mut self,
+        bytes: &[u8],
+        seed: Seed,
+        offset: u32,
+        room: u32,
+    ) -> Result<(), Invalid> {
+        self.read(bytes, seed, offset, room)?;
+        self.check_tables(bytes)
     }
 
     /// The same for whoever wants one event of perhaps many: the tables are covered by the checksum
@@ -146,6 +164,13 @@ impl Frame {
         offset: u32,
         room: u32,
     ) -> Result<Self, Invalid> {
+        let mut frame = Self::EMPTY;
+        frame.read(bytes, seed, offset, room)?;
+        Ok(frame)
+    }
+
+    #[inline]
+    fn read(&mut self, bytes: &[u8], seed: Seed, offset: u32, room: u32) -> Result<(), Invalid> {
         let cut = || Invalid::new("a frame", "the end of the data");
         let mut cursor = Cursor::new(bytes);
         let mut fixed = || {
@@ -165,7 +190,7 @@ impl Frame {
                 format!("a length of {len}"),
             ));
         }
-        let mut frame = Self {
+        *self = Self {
             crc,
             len,
             padding,
@@ -175,8 +200,8 @@ impl Frame {
             first,
             ..Self::EMPTY
         };
-        let head_end = frame.tables(kind, bytes).ok_or_else(cut)?;
-        if head_end > frame.used() as usize {
+        let head_end = self.tables(kind, bytes).ok_or_else(cut)?;
+        if head_end > self.used() as usize {
             return Err(Invalid::new("tables inside the frame", "tables beyond its end"));
         }
         let head = bytes.get(OFF_LEN..head_end).ok_or_else(cut)?;
@@ -184,9 +209,8 @@ impl Frame {
         if computed != crc {
             return Err(Invalid::checksum(crc, computed));
         }
-        frame.kind = Kind::of(kind)?;
-        frame.find_state(bytes).ok_or_else(tables_do_not_fit)?;
-        Ok(frame)
+        self.kind = Kind::of(kind)?;
+        self.find_state(bytes).ok_or_else(tables_do_not_fit)
     }
 
     /// Finds the tables and where the head ends; nothing here is verified yet, only bounded.
@@ -197,9 +221,10 @@ impl Frame {
             self.streams = 1;
             self.streams_at = HEAD_LEN;
             let mut cursor = Cursor::at(bytes, HEAD_BYTES);
-            cursor.varint()?;
-            let name = cursor.varint_u32()?;
-            cursor.take(name as usize)?;
+            let version = cursor.varint()?;
+            let len = cursor.varint_u32()?;
+            self.lone = (version, Span { start: u32::try_from(cursor.offset()).ok()?, len });
+            cursor.take(len as usize)?;
             self.events_at = u32::try_from(cursor.offset()).ok()?;
             self.entries_at = self.events_at.checked_add(4)?;
             return Some(self.entries_at as usize);
@@ -281,20 +306,6 @@ impl Frame {
         Some((crc, end, 0, index))
     }
 
-    /// Where the entry of an event begins in a batch frame, as far as the bytes say that nobody has
-    /// verified: what will be read soon, if nothing is wrong with them.
-    pub(crate) fn guess_entry(bytes: &[u8], ordinal: u32) -> Option<u32> {
-        if Cursor::at(bytes, OFF_KIND).u8()? != Kind::Batch as u8 {
-            return None;
-        }
-        let first = Cursor::at(bytes, OFF_FIRST).u32()?;
-        let before = u16::try_from(ordinal.checked_sub(first)?).ok()?.checked_sub(1)?;
-        let mut frame = Self::EMPTY;
-        frame.tables(Kind::Batch as u8, bytes)?;
-        let (_, start, ..) = frame.event_row_at(bytes, before)?;
-        frame.entries_at.checked_add(start)
-    }
-
     /// Where an event of this frame lies; `bytes` are the frame's.
     #[inline]
     pub(crate) fn event(&self, bytes: &[u8], index: u16) -> Option<EventPlace> {
@@ -347,10 +358,13 @@ impl Frame {
     }
 
     /// Verifies that nothing but zeros fills the frame up.
+    #[inline]
     pub(crate) fn verify_padding(&self, bytes: &[u8]) -> Result<(), Invalid> {
         let cut = || Invalid::new(format!("a frame of {} bytes", self.len), "the end of the data");
-        let padding = bytes.get(self.used() as usize..self.len as usize).ok_or_else(cut)?;
-        if padding.iter().any(|byte| *byte != 0) {
+        // A length is a multiple of four: all of the padding is in the last word, at its end. How
+        // much of it there is nobody can predict, so nothing branches on it.
+        let last = u32_at(bytes, (self.len - ALIGN) as usize).ok_or_else(cut)?;
+        if u64::from(last) >> (8 * (ALIGN - self.padding)) != 0 {
             return Err(Invalid::new("zeros behind the frame", "other bytes"));
         }
         Ok(())
@@ -370,6 +384,7 @@ impl EventPlace {
     }
 
     /// The version of the event, given the first of its stream in the frame.
+    #[inline]
     pub(crate) fn version(&self, first_version: u64) -> Option<u64> {
         first_version.checked_add(u64::from(self.version_offset))
     }

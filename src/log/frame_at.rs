@@ -36,17 +36,19 @@ impl FrameAt {
         }
     }
 
-    /// The version of the first event that the frame has of a stream, and the place of its name.
+    /// The version of the first event that the frame has of a stream, and the place of its name;
+    /// `bytes` are [its own](Self::bytes).
     #[inline]
-    pub(crate) fn stream(&self, index: u16) -> Option<(u64, Span)> {
+    pub(crate) fn stream(&self, bytes: &[u8], index: u16) -> Option<(u64, Span)> {
         match self.streams.get(usize::from(index)) {
             Some(listed) => Some(*listed),
-            None => self.frame.stream(self.bytes(), index),
+            None => self.frame.stream(bytes, index),
         }
     }
 
     /// The frame's own bytes, counted.
-    #[inline]
+    #[inline(always)]
+    #[expect(clippy::inline_always, reason = "else the parts are written, and waited for")]
     pub(super) fn owned(&self) -> Option<Bytes> {
         self.window.slice(self.start..self.start.checked_add(self.frame.len as usize)?)
     }

@@ -176,7 +176,7 @@ impl Log {
         let bytes = at.bytes();
         let name = index
             .and_then(|index| at.frame.event(bytes, index))
-            .and_then(|event| at.stream(event.stream))
+            .and_then(|event| at.stream(bytes, event.stream))
             .and_then(|(_, span)| bytes.get(span.range()));
         name.map(look)
             .ok_or_else(|| segment.corrupt(place.frame, "the event that the index names", "none"))

@@ -204,20 +204,23 @@ impl Segment {
         let offset = at.offset + at.frame.len;
         let start = at.start + at.frame.len as usize;
         let rest = at.window.as_slice().get(start..).unwrap_or_default();
-        if let Ok(frame) = Frame::parse(rest, self.seed, offset, self.room(offset))
-            && frame.len as usize <= rest.len()
-            && frame.verify_padding(rest).is_ok()
+        let before = at.frame;
+        if at.frame.become_next(rest, self.seed, offset, self.room(offset)).is_ok()
+            && at.frame.len as usize <= rest.len()
+            && at.frame.verify_padding(rest).is_ok()
         {
-            (at.offset, at.frame, at.start) = (offset, frame, start);
+            (at.offset, at.start) = (offset, start);
             at.streams.clear();
             at.list_streams();
             return Ok(());
         }
+        at.frame = before;
         *at = self.frame(offset, READ_AHEAD)?;
         Ok(())
     }
 
     /// An event of a frame, its entry verified.
+    #[inline]
     pub(crate) fn event(&self, at: &FrameAt, index: u16) -> Result<Event> {
         let wrong = || self.corrupt(at.offset, "an event in the frame", "none");
         let bytes = at.bytes();
@@ -226,7 +229,7 @@ impl Segment {
         let offset = u64::from(at.offset) + u64::from(place.entry.start);
         place.verify(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
         let parts = entry::parts(entry).map_err(|invalid| invalid.at(&self.path(), offset))?;
-        let (first_version, stream) = at.stream(place.stream).ok_or_else(wrong)?;
+        let (first_version, stream) = at.stream(bytes, place.stream).ok_or_else(wrong)?;
         let version = place.version(first_version).ok_or_else(wrong)?;
         if !bytes.get(stream.range()).is_some_and(entry::is_name) {
             return Err(self.corrupt(at.offset, "a stream name in UTF-8", "other bytes"));

@@ -430,6 +430,26 @@ fn events(segment: &Segment, mut at: u32) -> Vec<(u64, String, u64, Vec<u8>)> {
     }
 }
 
+/// A frame is read in the place of the one before it: where it is damaged, that one stays whole.
+#[test]
+fn a_frame_stays_where_the_next_one_is_damaged() {
+    for mode in BOTH {
+        let (_, dir) = disk();
+        let mut tail = begin(&dir, mode, LEN);
+        let first = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+        let second = stage(&mut tail, 9, &[("b-22", 7, &[b"two", b"three"])], &[]);
+        out(&mut tail);
+        file(&dir, 1).write_all_at(&[0xff], u64::from(second) + 40).unwrap();
+        let segment = tail.segment();
+        let mut at = segment.frame(first, READ_AHEAD).unwrap();
+        let before = (at.offset, at.frame);
+        assert!(segment.next_frame(&mut at).is_err());
+        assert_eq!((at.offset, at.frame), before);
+        let event = segment.event(&at, 0).unwrap();
+        assert_eq!((event.stream(), event.data(), event.version.0), ("a-1", &b"one"[..], 1));
+    }
+}
+
 #[test]
 fn groups_that_are_held_are_read_like_written_ones() {
     for mode in BOTH {

@@ -164,18 +164,16 @@ enum Way {
 }
 
 impl Way {
-    fn next(&mut self, backwards: bool) -> Result<Option<Event>> {
+    #[inline]
+    fn next(&mut self, backwards: bool) -> Option<Result<Event>> {
         match self {
             Self::All(walk) if walk.first > walk.last => {
-                if backwards {
-                    Ok(None)
-                } else {
-                    walk.pass_rest().map(|()| None)
-                }
+                let passed = if backwards { Ok(()) } else { walk.pass_rest() };
+                passed.err().map(Err)
             }
-            Self::All(walk) if backwards => walk.read_last().map(Some),
-            Self::All(walk) => walk.read_first().map(Some),
-            Self::Found(search) => search.next(),
+            Self::All(walk) if backwards => Some(walk.read_last()),
+            Self::All(walk) => Some(walk.read_first()),
+            Self::Found(search) => search.next().transpose(),
         }
     }
 }
@@ -203,24 +201,23 @@ impl Iterator for AllEvents {
             return self.source.take().and_then(Result::err).map(Err);
         };
         // The end of the log is what is damaged, so backwards it is met first.
-        let damage = source.damage.clone().filter(|_| self.backwards);
-        let read = match damage {
-            Some(damage) => Err(damage),
-            None => source.way.next(self.backwards),
+        let read = match &source.damage {
+            Some(damage) if self.backwards => Some(Err(damage.clone())),
+            _ => source.way.next(self.backwards),
         };
-        match read {
-            Ok(Some(event)) => {
+        match &read {
+            Some(Ok(_)) => {
                 self.left -= 1;
-                Some(Ok(event))
+                read
             }
-            Ok(None) => {
+            Some(Err(_)) => {
+                self.source = None;
+                read
+            }
+            None => {
                 let damage = source.damage.take();
                 self.source = None;
                 damage.map(Err)
-            }
-            Err(e) => {
-                self.source = None;
-                Some(Err(e))
             }
         }
     }
@@ -243,6 +240,7 @@ impl Iterator for AllEvents {
 }
 
 impl Walk {
+    #[inline]
     fn read_first(&mut self) -> Result<Event> {
         let position = self.first;
         self.seek_forwards(position)?;
@@ -324,6 +322,7 @@ impl Walk {
         Some((self.segments.get(*index)?, at))
     }
 
+    #[inline]
     fn event(&self, position: u64) -> Result<Event> {
         let (segment, at) = self.current().ok_or_else(|| missing(position))?;
         let first = segment.base() + u64::from(at.frame.first);

@@ -1,6 +1,6 @@
 //! The streams of a frame.
 
-use super::Frame;
+use super::{Frame, Kind};
 use crate::event::Span;
 use crate::format::MAX_POSITION;
 use crate::format::codec::Cursor;
@@ -11,6 +11,9 @@ impl Frame {
     pub(crate) fn stream(&self, bytes: &[u8], index: u16) -> Option<(u64, Span)> {
         if index >= self.streams {
             return None;
+        }
+        if self.kind == Kind::Event {
+            return Some(self.lone).filter(|(version, _)| *version <= MAX_POSITION);
         }
         let mut cursor = Cursor::at(self.stream_table(bytes)?, self.streams_at as usize);
         for _ in 0..index {
