@@ -1,7 +1,7 @@
 //! Atomic writes to several streams.
 
 use crate::error::Result;
-use crate::event::Appended;
+use crate::event::{Appended, Done};
 use crate::new_event::NewEvent;
 use crate::options::Durability;
 use crate::position::{ExpectedVersion, Position};
@@ -172,7 +172,8 @@ impl Batch {
     /// events; as [`Store::save_cursor`](Store::save_cursor) where it saves one (an owner is no
     /// obstacle), and as [`StoredView::commit`](crate::StoredView::commit) where it changes a view.
     pub fn commit(self) -> Result<Vec<Appended>> {
-        self.store.commit(self.parts, self.conditions, self.durability, &self.beside)
+        let Self { store, mut parts, conditions, durability, beside } = self;
+        store.commit(&mut parts, conditions, durability, &beside).map(Done::into_vec)
     }
 
     /// Commits the batch from a task: [`commit`](Self::commit), as
@@ -194,6 +195,7 @@ impl Batch {
     /// ```
     #[cfg(feature = "async")]
     pub fn commit_async(self) -> CommitFuture {
-        self.store.commit_later(self.parts, self.conditions, self.durability, self.beside)
+        let Self { store, mut parts, conditions, durability, beside } = self;
+        store.commit_later(&mut parts, conditions, durability, beside)
     }
 }

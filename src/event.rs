@@ -3,6 +3,8 @@
 use std::fmt;
 use std::ops::Range;
 
+use smallvec::SmallVec;
+
 use crate::bytes::Bytes;
 #[cfg(feature = "json")]
 use crate::error::{Error, Result};
@@ -280,6 +282,10 @@ pub struct Appended {
     /// written now.
     pub deduplicated: bool,
 }
+
+/// What an append answers with: for each part of it with events, mostly one, where the last of them
+/// stands.
+pub(crate) type Done = SmallVec<[Appended; 1]>;
 
 #[cfg(test)]
 mod tests {

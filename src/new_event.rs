@@ -157,7 +157,10 @@ impl NewEvent {
     /// Checks everything about the event that does not depend on where it goes.
     pub(crate) fn check(&self, limits: &Limits) -> Result<()> {
         names::check_event_type(&self.event_type)?;
-        names::check_label("content type", &self.content_type)?;
+        // What is borrowed is a name of our own.
+        if let Cow::Owned(content_type) = &self.content_type {
+            names::check_label("content type", content_type)?;
+        }
         for (what, label) in
             [("correlation id", &self.correlation), ("causation id", &self.causation)]
         {

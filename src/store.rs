@@ -30,7 +30,7 @@ use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::cursor::Cursors;
 use crate::error::{Error, Result};
-use crate::event::Appended;
+use crate::event::{Appended, Done};
 use crate::format::store::StoreHeader;
 use crate::maintain::verify::Verify;
 use crate::new_event::NewEvent;
@@ -141,12 +141,13 @@ impl Store {
         expected: impl Into<ExpectedVersion>,
         events: impl IntoIterator<Item = NewEvent>,
     ) -> Result<Appended> {
-        let part = Part {
+        let mut part = Part {
             stream: stream.as_ref().into(),
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        let done = self.commit(vec![part], Vec::new(), None, &Beside::default())?;
+        let parts = std::slice::from_mut(&mut part);
+        let done = self.commit(parts, Vec::new(), None, &Beside::default())?;
         done.last().copied().ok_or(Error::EmptyAppend)
     }
 
@@ -268,11 +269,11 @@ impl Store {
 
     pub(crate) fn commit(
         &self,
-        parts: Vec<Part>,
+        parts: &mut [Part],
         conditions: Vec<Condition>,
         durability: Option<Durability>,
         beside: &Beside,
-    ) -> Result<Vec<Appended>> {
+    ) -> Result<Done> {
         let writing = self.writing()?;
         writing.commit(writing.prepare(parts, conditions, durability)?, beside)
     }
@@ -422,7 +423,7 @@ impl Store {
         let mut committed = self.with_core(|core| core.commit(&requests)).into_iter();
         let answer = |early: Option<Error>| match early {
             Some(e) => Err(e),
-            None => committed.next().expect("an answer for each request"),
+            None => committed.next().expect("an answer for each request").map(Done::into_vec),
         };
         answers.into_iter().map(answer).collect()
     }
@@ -430,12 +431,12 @@ impl Store {
     /// A request, ready to be committed.
     pub(crate) fn prepared(
         &self,
-        parts: Vec<Part>,
+        mut parts: Vec<Part>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
     ) -> Result<Box<crate::writer::Request>> {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
-        let mut request = writing.prepare(parts, conditions, durability)?;
+        let mut request = writing.prepare(&mut parts, conditions, durability)?;
         writing.look_up(&mut request)?;
         Ok(request)
     }
@@ -451,7 +452,8 @@ impl Store {
     pub(crate) fn submit_all(&self, appends: Vec<Vec<Part>>) -> Vec<Result<Vec<Appended>>> {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
         let prepare = |parts| self.prepared(parts, Vec::new(), None).expect("a right append");
-        writing.writer.submit_all(appends.into_iter().map(prepare).collect())
+        let answers = writing.writer.submit_all(appends.into_iter().map(prepare).collect());
+        answers.into_iter().map(|answer| answer.map(Done::into_vec)).collect()
     }
 
     /// Whether the writer has work for the upkeep.

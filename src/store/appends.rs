@@ -8,7 +8,7 @@ use super::Store;
 use super::commits::Ticket;
 use super::writing::Beside;
 use crate::error::{Error, Result};
-use crate::event::Appended;
+use crate::event::{Appended, Done};
 use crate::new_event::NewEvent;
 use crate::options::Durability;
 use crate::position::ExpectedVersion;
@@ -32,7 +32,7 @@ pub struct AppendFuture {
 #[derive(Debug)]
 #[must_use = "whether the batch succeeds is known once it is awaited"]
 pub struct CommitFuture {
-    answer: Taker<Vec<Appended>>,
+    answer: Taker<Done>,
     /// Taken back when the future is dropped.
     _ticket: Option<Ticket>,
 }
@@ -71,17 +71,18 @@ impl Store {
         expected: impl Into<ExpectedVersion>,
         events: impl IntoIterator<Item = NewEvent>,
     ) -> AppendFuture {
-        let part = Part {
+        let mut part = Part {
             stream: stream.as_ref().into(),
             expected: expected.into(),
             events: events.into_iter().collect(),
         };
-        AppendFuture { commit: self.commit_later(vec![part], Vec::new(), None, Beside::default()) }
+        let parts = std::slice::from_mut(&mut part);
+        AppendFuture { commit: self.commit_later(parts, Vec::new(), None, Beside::default()) }
     }
 
     pub(crate) fn commit_later(
         &self,
-        parts: Vec<Part>,
+        parts: &mut [Part],
         conditions: Vec<Condition>,
         durability: Option<Durability>,
         beside: Beside,
@@ -101,7 +102,7 @@ impl Future for CommitFuture {
     type Output = Result<Vec<Appended>>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.answer).poll(cx)
+        Pin::new(&mut self.answer).poll(cx).map(|done| done.map(Done::into_vec))
     }
 }
 
@@ -109,7 +110,7 @@ impl Future for AppendFuture {
     type Output = Result<Appended>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        Pin::new(&mut self.commit).poll(cx).map(|done| match done {
+        Pin::new(&mut self.commit.answer).poll(cx).map(|done| match done {
             Ok(done) => done.last().copied().ok_or(Error::EmptyAppend),
             Err(e) => Err(e),
         })

@@ -9,7 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use super::writing::{Beside, Writing};
 use crate::error::{Error, Result};
-use crate::event::Appended;
+use crate::event::Done;
 use crate::promise::{Giver, Taker, promise};
 use crate::sync::{Arc, Condvar, Mutex};
 use crate::worker::Worker;
@@ -54,11 +54,11 @@ struct Job {
     bytes: u64,
     request: Box<Request>,
     beside: Beside,
-    giver: Giver<Vec<Appended>>,
+    giver: Giver<Done>,
 }
 
 /// A future's other end, and what it is to be told.
-type Answered = (Giver<Vec<Appended>>, Result<Vec<Appended>>);
+type Answered = (Giver<Done>, Result<Done>);
 
 /// An append that has queued. Dropped while it waits for room, it is not made.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ impl Commits {
         &self,
         request: Box<Request>,
         beside: Beside,
-    ) -> Result<(Taker<Vec<Appended>>, Ticket)> {
+    ) -> Result<(Taker<Done>, Ticket)> {
         let shared = Arc::clone(&self.shared);
         self.worker.start(move || shared.run())?;
         let (giver, taker) = promise();
@@ -201,7 +201,7 @@ impl Shared {
     #[expect(clippy::vec_box, reason = "requests are large, and are handed on in boxes")]
     fn commit_together(
         &self,
-        givers: &mut Vec<Giver<Vec<Appended>>>,
+        givers: &mut Vec<Giver<Done>>,
         requests: &mut Vec<Box<Request>>,
         answered: &mut Vec<Answered>,
     ) {

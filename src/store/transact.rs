@@ -117,7 +117,7 @@ impl Store {
             let _inside = reentry::Inside::new(&writing.writer);
             decide(&View { store: self })?
         };
-        let Pieces { parts, conditions, durability, beside } = batch.into_pieces();
+        let Pieces { mut parts, conditions, durability, beside } = batch.into_pieces();
         if !beside.is_empty() {
             let why = "no cursor is saved and no view changed inside a transaction".into();
             return Err(Error::InvalidOptions { why }.into());
@@ -125,11 +125,11 @@ impl Store {
         if parts.iter().all(|part| part.events.is_empty()) {
             return Ok(Vec::new());
         }
-        let mut request = writing.prepare(parts, conditions, durability)?;
+        let mut request = writing.prepare(&mut parts, conditions, durability)?;
         writing.look_up(&mut request)?;
         let answer = writing.writer.commit_held(&mut core, request);
         drop(core);
         writing.upkeep.after_commit();
-        Ok(answer?)
+        Ok(answer?.into_vec())
     }
 }

@@ -3,7 +3,7 @@
 use crate::catalog::Catalog;
 use crate::cursor::Cursors;
 use crate::error::{Error, Result};
-use crate::event::Appended;
+use crate::event::Done;
 use crate::open::Locks;
 use crate::options::{Durability, Limits};
 use crate::position::Position;
@@ -41,12 +41,11 @@ impl Writing {
     /// Checks and encodes, without looking at anything on disk.
     pub(super) fn prepare(
         &self,
-        parts: Vec<Part>,
+        parts: &mut [Part],
         conditions: Vec<Condition>,
         durability: Option<Durability>,
     ) -> Result<Box<Request>> {
-        let request = Request::prepare(parts, conditions, durability, &self.limits)?;
-        if self.writer.is_closed() { Err(Error::Closed) } else { Ok(request) }
+        Request::prepare(parts, conditions, durability, &self.limits)
     }
 
     /// Looks up what a request names.
@@ -55,11 +54,7 @@ impl Writing {
     }
 
     /// Commits a request, and with its events whatever is saved beside.
-    pub(super) fn commit(
-        &self,
-        mut request: Box<Request>,
-        beside: &Beside,
-    ) -> Result<Vec<Appended>> {
+    pub(super) fn commit(&self, mut request: Box<Request>, beside: &Beside) -> Result<Done> {
         self.look_up(&mut request)?;
         let Beside { saves, updates } = beside;
         if beside.is_empty() {

@@ -15,7 +15,7 @@ use crate::{Durability, Error, EventId, ExpectedVersion, Limits, NewEvent, Posit
 const WEAK: Durability = Durability::Interval(Duration::from_secs(3600));
 
 fn part(stream: &str, events: Vec<NewEvent>) -> Vec<Part> {
-    vec![Part { stream: stream.into(), expected: ExpectedVersion::Any, events }]
+    vec![Part { stream: stream.into(), expected: ExpectedVersion::Any, events: events.into() }]
 }
 
 fn filler(bytes: usize) -> NewEvent {
@@ -31,7 +31,7 @@ fn append(store: &Store, bytes: usize) {
 fn what_is_exactly_as_large_as_a_limit_is_taken() {
     let prepare = |limits: &Limits| {
         let events = vec![filler(100), filler(300), filler(200)];
-        Request::prepare(part("A-1", events), Vec::new(), None, limits)
+        Request::prepare(&mut part("A-1", events), Vec::new(), None, limits)
     };
     let roomy = Limits::default();
     let request = prepare(&roomy).unwrap();
@@ -57,7 +57,7 @@ fn what_is_exactly_as_large_as_a_limit_is_taken() {
 #[test]
 fn state_writes_count_into_the_size_of_an_append() {
     let roomy = Limits::default();
-    let prepare = || Request::prepare(part("A-1", vec![filler(9)]), Vec::new(), None, &roomy);
+    let prepare = || Request::prepare(&mut part("A-1", vec![filler(9)]), Vec::new(), None, &roomy);
     let changes = || vec![Change { key: Arc::from(*b"key"), value: Some(Arc::from([7; 500])) }];
     let before = prepare().unwrap().frame_bound;
     let mut request = prepare().unwrap();

@@ -11,7 +11,7 @@ use crate::{
 };
 
 fn part(stream: &str, events: Vec<NewEvent>) -> Vec<Part> {
-    vec![Part { stream: stream.into(), expected: ExpectedVersion::Any, events }]
+    vec![Part { stream: stream.into(), expected: ExpectedVersion::Any, events: events.into() }]
 }
 
 fn store() -> (MemoryDisk, Store) {

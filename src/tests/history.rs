@@ -132,7 +132,7 @@ impl<'a> Runner<'a> {
         let part = |(stream, events): &(String, Vec<NewEvent>)| Part {
             stream: stream.clone(),
             expected: ExpectedVersion::Any,
-            events: events.clone(),
+            events: events.clone().into(),
         };
         let group = batches.iter().map(|batch| batch.iter().map(part).collect()).collect();
         let answers = store.commit_group(group);

@@ -9,7 +9,8 @@ use crate::{ExpectedVersion, NewEvent, Store};
 /// Appends, with nobody to do the upkeep behind it.
 fn append(store: &Store) {
     let events = vec![NewEvent::new("Filler", vec![b'x'; 5_000])];
-    let part = Part { stream: "Filler-1".into(), expected: ExpectedVersion::Any, events };
+    let part =
+        Part { stream: "Filler-1".into(), expected: ExpectedVersion::Any, events: events.into() };
     store.commit_group(vec![vec![part]]).pop().unwrap().unwrap();
 }
 

@@ -336,7 +336,7 @@ impl World {
     fn group(&mut self, group: Vec<Wanted>) {
         let part = |(stream, expected, events): &(String, ExpectedVersion, Vec<NewEvent>)| {
             let (stream, events) = (stream.clone(), events.clone());
-            Part { stream, expected: *expected, events }
+            Part { stream, expected: *expected, events: events.into() }
         };
         let parts = group.iter().map(|wanted| wanted.iter().map(part).collect()).collect();
         let answers = self.store.commit_group(parts);

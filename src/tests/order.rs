@@ -209,7 +209,8 @@ fn an_index_checkpoint_covers_only_what_is_durable() {
     let store = open(&disk, &options).unwrap();
     for _ in 0..4 {
         let events = vec![NewEvent::new("Filler", vec![b'x'; 5_000])];
-        let part = Part { stream: "A-1".into(), expected: ExpectedVersion::Any, events };
+        let part =
+            Part { stream: "A-1".into(), expected: ExpectedVersion::Any, events: events.into() };
         store.commit_group(vec![vec![part]]).pop().unwrap().unwrap();
     }
     assert_eq!((store.head(), store.durable()), (Position(4), Position(0)));

@@ -3,13 +3,15 @@
 //! A group is staged request by request (ids, then expectations, then numbers), written in one
 //! call, synced once, indexed, and only then shown.
 
+use smallvec::SmallVec;
+
 use super::core::Core;
 use super::request::Request;
-use super::shell::Commits;
-use super::stage::{Full, Verdict};
+use super::shell::{Answers, Commits};
+use super::stage::{Full, Rests, Verdict};
 use super::staged::Staged;
 use crate::error::{Error, Result};
-use crate::event::Appended;
+use crate::event::Done;
 use crate::log::sync_names;
 use crate::options::Durability;
 use crate::position::Position;
@@ -19,45 +21,42 @@ const HELD_BYTES: u32 = 1 << 20;
 
 impl Core {
     /// Commits a group and answers each request, in order.
-    pub(crate) fn commit(&mut self, group: &[Box<Request>]) -> Vec<Result<Vec<Appended>>> {
+    pub(crate) fn commit(&mut self, group: &[Box<Request>]) -> Answers<Self> {
         if let Err(e) = self.ready() {
             return group.iter().map(|_| Err(e.clone())).collect();
         }
-        let mut verdicts: Vec<Verdict> = Vec::with_capacity(group.len());
+        let mut answers = Answers::<Self>::with_capacity(group.len());
+        let mut rests: SmallVec<[Rests; 1]> = SmallVec::with_capacity(group.len());
         let mut settled = 0;
         let mut staged = Staged::default();
         for (index, request) in group.iter().enumerate() {
             // What failed for an earlier request of the group ends it: nothing is written after.
             if let Err(e) = self.check_poison() {
-                verdicts.push(Verdict::Answer(Err(e)));
+                answers.push(Err(e));
+                rests.push(Rests::Not);
                 continue;
             }
-            let verdict = match self.stage(group, index, &mut staged) {
+            let Verdict { answer, rests_on } = match self.stage(group, index, &mut staged) {
                 Ok(verdict) => verdict,
                 Err(Full) => {
                     // The frame does not fit: what is staged goes out, then the segment is rolled.
                     let outcome = self.flush(group, &staged);
-                    settle(&mut verdicts, &mut settled, outcome.as_ref());
+                    settle(&mut answers, &rests, &mut settled, outcome.as_ref());
                     staged = Staged::default();
                     match outcome.and_then(|()| self.roll(request.frame_bound)) {
                         Ok(()) => self
                             .stage(group, index, &mut staged)
-                            .unwrap_or_else(|Full| Verdict::Answer(Err(too_large(request)))),
-                        Err(e) => Verdict::Answer(Err(e)),
+                            .unwrap_or_else(|Full| Verdict::settled(Err(too_large(request)))),
+                        Err(e) => Verdict::settled(Err(e)),
                     }
                 }
             };
-            verdicts.push(verdict);
+            answers.push(answer);
+            rests.push(rests_on);
         }
         let outcome = self.flush(group, &staged);
-        settle(&mut verdicts, &mut settled, outcome.as_ref());
-        verdicts
-            .into_iter()
-            .map(|verdict| match verdict {
-                Verdict::Staged(done) => Ok(done),
-                Verdict::Answer(answer) | Verdict::Resting(answer) => answer,
-            })
-            .collect()
+        settle(&mut answers, &rests, &mut settled, outcome.as_ref());
+        answers
     }
 
     /// Before a group: nothing failed earlier, and behind an earlier close the names of the files
@@ -107,12 +106,13 @@ impl Core {
             let synced = self.tail.sync();
             synced.map_err(|e| self.poisoned_by(e))?;
         }
-        if let Some(active) = self.catalog.index.active() {
+        if let Some(active) = &self.active {
             let hasher = self.catalog.index.hasher();
             active.add_all(staged.indexed(group, *hasher));
-            for (stream, head) in staged.heads_behind_frames(group, active.ordinal()) {
+            let heads = staged.heads_behind_frames(group, active.ordinal());
+            heads.for_each(|(stream, head)| {
                 self.catalog.index.remember_head(&stream.name, stream.hash, head);
-            }
+            });
         }
         let salt = self.tail.segment().header().salt;
         for (end, changes) in staged.state(group, &salt) {
@@ -130,17 +130,17 @@ impl Core {
 
 impl Commits for Core {
     type Request = Box<Request>;
-    type Answer = Result<Vec<Appended>>;
+    type Answer = Result<Done>;
 
     fn bytes(request: &Box<Request>) -> usize {
         request.frame_bound
     }
 
-    fn commit(&mut self, group: &[Box<Request>]) -> Vec<Self::Answer> {
+    fn commit(&mut self, group: &[Box<Request>]) -> Answers<Self> {
         Self::commit(self, group)
     }
 
-    fn panicked(&mut self, group: &[Box<Request>]) -> Vec<Self::Answer> {
+    fn panicked(&mut self, group: &[Box<Request>]) -> Answers<Self> {
         let e = self.poison(Error::Panicked { during: "a commit" });
         group.iter().map(|_| Err(e.clone())).collect()
     }
@@ -159,23 +159,21 @@ impl Commits for Core {
 }
 
 /// Answers that rest on a group become what the group became.
-fn settle(verdicts: &mut [Verdict], settled: &mut usize, outcome: Result<&(), &Error>) {
-    let open = verdicts.get_mut(*settled..).unwrap_or_default();
+fn settle(
+    answers: &mut [Result<Done>],
+    rests: &[Rests],
+    settled: &mut usize,
+    outcome: Result<&(), &Error>,
+) {
     if let Err(e) = outcome {
-        for verdict in open {
-            match verdict {
-                Verdict::Staged(_) | Verdict::Resting(Ok(_)) => {
-                    *verdict = Verdict::Answer(Err(e.clone()));
-                }
-                // A refusal that rests on events that are not there now: nothing was written.
-                Verdict::Resting(Err(_)) => {
-                    *verdict = Verdict::Answer(Err(Error::not_written(e.clone())));
-                }
-                Verdict::Answer(_) => {}
-            }
+        let open = answers.iter_mut().zip(rests).skip(*settled);
+        for (answer, _) in open.filter(|(_, rests)| **rests == Rests::OnStaged) {
+            // A refusal that rests on events that are not there now: nothing was written.
+            let is_refusal = answer.is_err();
+            *answer = Err(if is_refusal { Error::not_written(e.clone()) } else { e.clone() });
         }
     }
-    *settled = verdicts.len();
+    *settled = answers.len();
 }
 
 fn too_large(request: &Request) -> Error {

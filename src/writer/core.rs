@@ -2,6 +2,7 @@
 
 use crate::catalog::Catalog;
 use crate::error::{Error, Result};
+use crate::index::SegmentIndex;
 use crate::log::head::HeadWriter;
 use crate::log::prepare::Prepared;
 use crate::log::tail::Tail;
@@ -60,6 +61,8 @@ pub(crate) struct Core {
     pub(super) settings: Settings,
     pub(super) catalog: Arc<Catalog>,
     pub(super) tail: Tail,
+    /// The index of the active segment.
+    pub(super) active: Option<Arc<SegmentIndex>>,
     /// The segment that comes next. Whoever works on its file holds the lock.
     pub(super) next: Arc<Mutex<Next>>,
     pub(super) last_time: Timestamp,
@@ -87,12 +90,14 @@ impl Core {
             leftover,
         } = parts;
         let checkpoint_end = tail.progress().end;
+        let active = catalog.index.active();
         let mut core = Self {
             dir,
             store,
             settings,
             catalog,
             tail,
+            active,
             next: Arc::new(Mutex::new(prepared.map_or(Next::Missing, Next::Ready))),
             last_time,
             marked_clean,

@@ -2,7 +2,7 @@
 
 use super::request::Request;
 use crate::error::{Error, IdConflict, Result};
-use crate::event::{Appended, Event, Parts, TYPE_AT, text_at};
+use crate::event::{Appended, Done, Event, Parts, TYPE_AT, text_at};
 use crate::format::entry;
 use crate::names::EventId;
 use crate::position::{Position, Version};
@@ -94,10 +94,7 @@ impl<'a> Holder<'a> {
 /// # Errors
 ///
 /// [`Error::IdConflict`] where ids are in use, but not by the same append.
-pub(crate) fn compare(
-    request: &Request,
-    holders: &[Option<Holder<'_>>],
-) -> Result<Option<Vec<Appended>>> {
+pub(crate) fn compare(request: &Request, holders: &[Option<Holder<'_>>]) -> Result<Option<Done>> {
     let mut present = None;
     let mut absent = None;
     for (index, (event, holder)) in request.events.iter().zip(holders).enumerate() {

@@ -24,7 +24,7 @@ use crate::sync::Arc;
 pub(crate) struct Part {
     pub(crate) stream: String,
     pub(crate) expected: ExpectedVersion,
-    pub(crate) events: Vec<NewEvent>,
+    pub(crate) events: SmallVec<[NewEvent; 1]>,
 }
 
 /// A request as the leader takes it.
@@ -111,9 +111,9 @@ impl PreparedEvent {
 }
 
 impl Request {
-    /// Checks and encodes, without looking anything up.
+    /// Checks and encodes, without looking anything up. What the parts hold is taken out of them.
     pub(crate) fn prepare(
-        parts: Vec<Part>,
+        parts: &mut [Part],
         conditions: Vec<Condition>,
         durability: Option<Durability>,
         limits: &Limits,
@@ -141,7 +141,7 @@ impl Request {
             changes: Vec::new(),
             state: Vec::new(),
         });
-        let ids = ids_of(&parts)?;
+        let ids = ids_of(parts)?;
         let mut ids = ids.into_iter();
         // A few streams are looked through faster than looked up.
         let mut known = (parts.len() > 8).then(HashMap::new);
@@ -164,7 +164,7 @@ impl Request {
 
     fn add(
         &mut self,
-        part: Part,
+        part: &mut Part,
         mut known: Option<&mut HashMap<String, usize>>,
         ids: &mut impl Iterator<Item = Option<EventId>>,
         limits: &Limits,
@@ -179,14 +179,14 @@ impl Request {
             if let Some(known) = &mut known {
                 known.insert(part.stream.clone(), next);
             }
-            let (name, hash, head) = (part.stream, 0, None);
+            let (name, hash, head) = (std::mem::take(&mut part.stream), 0, None);
             self.streams.push(PreparedStream { name, hash, head, events: 0, number: 0 });
             next
         });
         let first = self.events.len();
         let before = self.streams.get(stream).map_or(0, |stream| stream.events);
         let mut nth = before;
-        for event in part.events {
+        for event in part.events.drain(..) {
             event.check(limits)?;
             let start = self.entries.len();
             let id = ids.next().flatten();

@@ -91,6 +91,7 @@ impl Core {
             })?;
         self.catalog.log.push(tail.segment().clone());
         self.catalog.index.roll(row);
+        self.active = self.catalog.index.active();
         self.checkpoint_end = tail.progress().end;
         self.tail = tail;
         Ok(())

@@ -11,6 +11,8 @@ use std::collections::VecDeque;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::Instant;
 
+use smallvec::{SmallVec, smallvec};
+
 use crate::sync::{Arc, AtomicBool, Condvar, GATHER, Mutex, MutexGuard, Ordering};
 
 /// A group takes at most so many requests and bytes.
@@ -24,7 +26,7 @@ const WORTH: u32 = 4;
 const MOST_MISSED: u32 = 6;
 
 /// What is behind the shell: it commits groups, one at a time.
-pub(crate) trait Commits {
+pub(crate) trait Commits: Sized {
     type Request;
     type Answer;
 
@@ -32,10 +34,10 @@ pub(crate) trait Commits {
     fn bytes(request: &Self::Request) -> usize;
 
     /// Commits a group and answers each request, in order.
-    fn commit(&mut self, group: &[Self::Request]) -> Vec<Self::Answer>;
+    fn commit(&mut self, group: &[Self::Request]) -> Answers<Self>;
 
     /// A commit of this group panicked: nothing may be built on what it left half done.
-    fn panicked(&mut self, group: &[Self::Request]) -> Vec<Self::Answer>;
+    fn panicked(&mut self, group: &[Self::Request]) -> Answers<Self>;
 
     /// The answer to a request of which nobody said anything.
     fn unanswered() -> Self::Answer;
@@ -47,6 +49,11 @@ pub(crate) trait Commits {
     fn wants_upkeep(&self) -> bool;
 }
 
+/// The requests of a group: mostly one.
+type Group<C> = SmallVec<[<C as Commits>::Request; 1]>;
+/// The answers to the requests of a group, in order.
+pub(crate) type Answers<C> = SmallVec<[<C as Commits>::Answer; 1]>;
+
 /// The shared writer of a store.
 pub(crate) struct Writer<C: Commits> {
     queue: Mutex<Queue<C>>,
@@ -55,6 +62,8 @@ pub(crate) struct Writer<C: Commits> {
     /// The leader waits for callers to come back.
     gathered: Condvar,
     core: Mutex<C>,
+    /// No more requests are taken. It is set while the queue is locked.
+    is_closed: AtomicBool,
     /// The core has something for upkeep to do.
     wants_upkeep: AtomicBool,
 }
@@ -62,7 +71,6 @@ pub(crate) struct Writer<C: Commits> {
 struct Queue<C: Commits> {
     waiting: VecDeque<Waiting<C>>,
     is_led: bool,
-    is_closed: bool,
     returning: Returning,
     /// The leader waits for so many requests to have queued.
     wanted: usize,
@@ -136,7 +144,6 @@ impl<C: Commits> Writer<C> {
         let queue = Queue {
             waiting: VecDeque::new(),
             is_led: false,
-            is_closed: false,
             returning: Returning { expected: 0, until: Instant::now(), missed: 0, skipped: 0 },
             wanted: usize::MAX,
         };
@@ -145,6 +152,7 @@ impl<C: Commits> Writer<C> {
             idle: Condvar::new(),
             gathered: Condvar::new(),
             core: Mutex::new(core),
+            is_closed: AtomicBool::new(false),
             wants_upkeep,
         }
     }
@@ -152,12 +160,16 @@ impl<C: Commits> Writer<C> {
     /// Commits a request, in a group with whatever else is waiting.
     pub(crate) fn submit(&self, request: C::Request) -> C::Answer {
         let mut queue = self.queue.lock();
-        if queue.is_closed {
+        if self.is_closed() {
             return C::closed();
         }
         if !queue.is_led {
             queue.is_led = true;
+            let nobody_returns = queue.returning.expected == 0;
             drop(queue);
+            if nobody_returns {
+                return first_of::<C>(self.lead(smallvec![request], Caller::One));
+            }
             return self.lead_one(request, Caller::One);
         }
         let seat = Arc::new(Seat::new(Caller::One));
@@ -176,17 +188,17 @@ impl<C: Commits> Writer<C> {
     /// It waits on one seat at a time, and may do so: turns are given in the order of the queue, so
     /// whoever of these is made the leader is the first that has no answer yet.
     #[cfg(feature = "async")]
-    pub(crate) fn submit_all(&self, mut requests: Vec<C::Request>) -> Vec<C::Answer> {
+    pub(crate) fn submit_all(&self, requests: Vec<C::Request>) -> Vec<C::Answer> {
+        let mut requests = Group::<C>::from_vec(requests);
         let mut queue = self.queue.lock();
-        if queue.is_closed {
+        if self.is_closed() {
             return requests.iter().map(|_| C::closed()).collect();
         }
         // Who finds nobody leading finds nobody waiting either, and leads with as many as fit.
         let leading = if queue.is_led { 0 } else { group_of(&requests, C::bytes) };
         queue.is_led |= leading > 0;
         let seats: Vec<Arc<Seat<C>>> = requests
-            .split_off(leading)
-            .into_iter()
+            .drain(leading..)
             .map(|request| {
                 let seat = Arc::new(Seat::new(Caller::Many));
                 queue.waiting.push_back(Waiting { request, seat: Arc::clone(&seat) });
@@ -197,6 +209,7 @@ impl<C: Commits> Writer<C> {
         drop(queue);
         let mut answers = Vec::with_capacity(seats.len() + leading);
         if leading > 0 {
+            self.await_returning(leading);
             answers.extend(self.lead(requests, Caller::Many));
         }
         answers.extend(seats.iter().map(|seat| match seat.wait() {
@@ -210,7 +223,7 @@ impl<C: Commits> Writer<C> {
     /// that was done before.
     pub(crate) fn close(&self) -> bool {
         let mut queue = self.queue.lock();
-        let was_open = !std::mem::replace(&mut queue.is_closed, true);
+        let was_open = !self.is_closed.swap(true, Ordering::AcqRel);
         while queue.is_led {
             self.idle.wait(&mut queue);
         }
@@ -218,7 +231,7 @@ impl<C: Commits> Writer<C> {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.queue.lock().is_closed
+        self.is_closed.load(Ordering::Acquire)
     }
 
     /// Whether upkeep would find something to do in the core.
@@ -233,20 +246,20 @@ impl<C: Commits> Writer<C> {
 
     /// Commits one request as a group of its own, for whoever holds the core.
     pub(crate) fn commit_held(&self, core: &mut C, request: C::Request) -> C::Answer {
-        let mut answers = commit(core, &[request]);
+        let answers = commit(core, &[request]);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
-        answers.pop_front().unwrap_or_else(C::unanswered)
+        first_of::<C>(answers)
     }
 
     fn lead_one(&self, request: C::Request, caller: Caller) -> C::Answer {
-        self.lead(vec![request], caller).pop_front().unwrap_or_else(C::unanswered)
+        self.await_returning(1);
+        first_of::<C>(self.lead(smallvec![request], caller))
     }
 
     /// Commits requests of this thread, and others behind them in one group. Returns the answers to
     /// its own.
-    fn lead(&self, mut requests: Vec<C::Request>, caller: Caller) -> VecDeque<C::Answer> {
+    fn lead(&self, mut requests: Group<C>, caller: Caller) -> Answers<C> {
         let own = requests.len();
-        self.await_returning(own);
         let mut core = self.core.lock();
         let seats = self.gather(&mut requests);
         // A lone caller needs no clock.
@@ -255,7 +268,7 @@ impl<C: Commits> Writer<C> {
         let took_long = began.is_some_and(|began| began.elapsed() >= GATHER * WORTH);
         self.wants_upkeep.store(core.wants_upkeep(), Ordering::Relaxed);
         drop(core);
-        let others = answers.split_off(own.min(answers.len()));
+        let others = answers.drain(own.min(answers.len())..);
         let callers = seats.iter().map(|seat| seat.caller).chain([caller]);
         let answered = callers.filter(|caller| *caller == Caller::One).count();
         for (seat, answer) in seats.iter().zip(others) {
@@ -270,7 +283,7 @@ impl<C: Commits> Writer<C> {
     }
 
     /// Adds what has queued to the leader's requests, up to the limits of a group.
-    fn gather(&self, requests: &mut Vec<C::Request>) -> Vec<Arc<Seat<C>>> {
+    fn gather(&self, requests: &mut Group<C>) -> Vec<Arc<Seat<C>>> {
         let mut bytes: usize = requests.iter().map(C::bytes).sum();
         let mut seats = Vec::new();
         let mut queue = self.queue.lock();
@@ -350,11 +363,13 @@ fn group_of<R>(requests: &[R], bytes_of: impl Fn(&R) -> usize) -> usize {
 
 /// Commits, and turns a panic into poison: nobody may be left waiting, and nothing that is
 /// half done may be built upon.
-fn commit<C: Commits>(core: &mut C, group: &[C::Request]) -> VecDeque<C::Answer> {
-    match catch_unwind(AssertUnwindSafe(|| core.commit(group))) {
-        Ok(answers) => answers.into(),
-        Err(_) => core.panicked(group).into(),
-    }
+fn commit<C: Commits>(core: &mut C, group: &[C::Request]) -> Answers<C> {
+    let answers = catch_unwind(AssertUnwindSafe(|| core.commit(group)));
+    answers.unwrap_or_else(|_| core.panicked(group))
+}
+
+fn first_of<C: Commits>(answers: Answers<C>) -> C::Answer {
+    answers.into_iter().next().unwrap_or_else(C::unanswered)
 }
 
 impl<C: Commits> std::fmt::Debug for Writer<C> {

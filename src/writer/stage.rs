@@ -2,24 +2,39 @@
 
 use super::core::Core;
 use super::ids::{Holder, compare};
-use super::request::{PreparedPart, Request};
+use super::request::Request;
 use super::staged::{Before, Staged, StagedFrame};
 use crate::error::{Conflict, Error, FailedCondition, Result};
-use crate::event::{Appended, Event};
+use crate::event::{Appended, Done, Event};
 use crate::format::frame::time_that_fits;
 use crate::format::frame_writer::{FrameEvent, FrameStream};
 use crate::index::Head;
 use crate::position::{ExpectedVersion, Position, Version};
 
-/// The answer to a request, and what it depends on.
+/// The answer to a request, and what it rests on.
 #[derive(Debug)]
-pub(super) enum Verdict {
-    /// Its events are staged.
-    Staged(Vec<Appended>),
-    /// The answer rests on what was committed before.
-    Answer(Result<Vec<Appended>>),
-    /// The answer rests on events that are staged and not yet durable.
-    Resting(Result<Vec<Appended>>),
+pub(super) struct Verdict {
+    pub(super) answer: Result<Done>,
+    pub(super) rests_on: Rests,
+}
+
+/// What an answer rests on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Rests {
+    /// Only on what was committed before.
+    Not,
+    /// On events that are staged and not yet durable: its own, or those of others.
+    OnStaged,
+}
+
+impl Verdict {
+    pub(super) const fn settled(answer: Result<Done>) -> Self {
+        Self { answer, rests_on: Rests::Not }
+    }
+
+    const fn new(answer: Result<Done>, is_resting: bool) -> Self {
+        Self { answer, rests_on: if is_resting { Rests::OnStaged } else { Rests::Not } }
+    }
 }
 
 /// The frame does not fit the segment.
@@ -34,7 +49,7 @@ impl Core {
         staged: &mut Staged,
     ) -> Result<Verdict, Full> {
         let Some(request) = group.get(index) else {
-            return Ok(Verdict::Answer(Err(Error::EmptyAppend)));
+            return Ok(Verdict::settled(Err(Error::EmptyAppend)));
         };
         match self.retry_of(group, request, staged) {
             Ok(None) => {}
@@ -42,44 +57,37 @@ impl Core {
                 // The answer comes once the original is as durable as this caller asks.
                 let durable = self.catalog.watermark.durable();
                 let asks = done.iter().any(|done| done.position > durable) && staged.ask(request);
-                let verdict = if rests || asks { Verdict::Resting } else { Verdict::Answer };
-                return Ok(verdict(Ok(done)));
+                return Ok(Verdict::new(Ok(done), rests || asks));
             }
-            Err((e, false)) => return Ok(Verdict::Answer(Err(e))),
-            Err((e, true)) => return Ok(Verdict::Resting(Err(e))),
+            Err((e, rests)) => return Ok(Verdict::new(Err(e), rests)),
         }
         let before = match self.heads(group, request, staged) {
             Ok(heads) => heads,
-            Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
+            Err(e) => return Ok(Verdict::settled(Err(Error::not_written(e)))),
         };
         for part in &request.parts {
             let Some((head, is_staged)) = before.get(part.stream) else { continue };
             let version = head.version.0.saturating_add(u64::from(part.before));
             if !part.expected.accepts(Version(version)) {
                 let refusal = Err(conflict(request, part.stream, part.expected, version));
-                return Ok(if *is_staged {
-                    Verdict::Resting(refusal)
-                } else {
-                    Verdict::Answer(refusal)
-                });
+                return Ok(Verdict::new(refusal, *is_staged));
             }
         }
         match self.failed_condition(group, request, staged) {
             Ok(None) => {}
             Ok(Some((failed, rests))) => {
-                let verdict = if rests { Verdict::Resting } else { Verdict::Answer };
-                return Ok(verdict(Err(Error::ConditionFailed(failed))));
+                return Ok(Verdict::new(Err(Error::ConditionFailed(failed)), rests));
             }
-            Err(e) => return Ok(Verdict::Answer(Err(Error::not_written(e)))),
+            Err(e) => return Ok(Verdict::settled(Err(Error::not_written(e)))),
         }
         if !self.tail.fits(request.frame_bound) {
             return Err(Full);
         }
         if self.next_position().saturating_add(request.events.len() as u64) > Position::MAX.0 {
             let limit = Error::limit("events in a store", Position::MAX.0, u64::MAX);
-            return Ok(Verdict::Answer(Err(limit)));
+            return Ok(Verdict::settled(Err(limit)));
         }
-        Ok(Verdict::Staged(self.number(group, request, index, before, staged)))
+        Ok(Verdict::new(Ok(self.number(group, request, index, before, staged)), true))
     }
 
     /// The first condition that does not hold, and whether that rests on staged events.
@@ -113,7 +121,7 @@ impl Core {
         index: usize,
         before: Before,
         staged: &mut Staged,
-    ) -> Vec<Appended> {
+    ) -> Done {
         let first_position = self.next_position();
         self.last_time = self.last_time.max(time_that_fits(self.dir.now()));
         // Streams that are only checked do not stand in the frame.
@@ -150,31 +158,30 @@ impl Core {
         let none = Head { version: Version::NONE, segment: 0 };
         // Whatever was committed is visible by now, so mostly nothing came since the look-up.
         let is_current = request.looked_up_to == self.catalog.watermark.visible();
-        request
-            .streams
-            .iter()
-            .map(|stream| {
-                if let Some(head) = staged.head(group, stream) {
-                    return Ok((head, true));
-                }
-                if is_current {
-                    return Ok((stream.head.unwrap_or(none), false));
-                }
+        let mut heads = Before::with_capacity(request.streams.len());
+        for stream in &request.streams {
+            if let Some(head) = staged.head(group, stream) {
+                heads.push((head, true));
+                continue;
+            }
+            let mut head = stream.head;
+            if !is_current {
                 let after = request.looked_up_to;
                 let newer = self.catalog.index.head_after(&stream.name, stream.hash, after)?;
-                Ok((newer.or(stream.head).unwrap_or(none), false))
-            })
-            .collect()
+                head = newer.or(head);
+            }
+            heads.push((head.unwrap_or(none), false));
+        }
+        Ok(heads)
     }
 
     /// Whether the request was made before, and whether that rests on staged events.
-    #[expect(clippy::type_complexity, reason = "used once, and said in the line above")]
     fn retry_of(
         &self,
         group: &[Box<Request>],
         request: &Request,
         staged: &Staged,
-    ) -> Result<Option<(Vec<Appended>, bool)>, (Error, bool)> {
+    ) -> Result<Option<(Done, bool)>, (Error, bool)> {
         if request.events.iter().all(|event| event.id.is_none()) {
             return Ok(None);
         }
@@ -218,14 +225,14 @@ fn conflict(request: &Request, stream: usize, expected: ExpectedVersion, actual:
 }
 
 /// The result of each part that has events.
-fn appended(request: &Request, before: &Before, first_position: u64) -> Vec<Appended> {
-    let parts = request.parts.iter().filter(|part| !part.events.is_empty());
-    let result = |part: &PreparedPart| {
-        let (head, _) = before.get(part.stream)?;
+fn appended(request: &Request, before: &Before, first_position: u64) -> Done {
+    let mut done = Done::new();
+    for part in request.parts.iter().filter(|part| !part.events.is_empty()) {
+        let Some((head, _)) = before.get(part.stream) else { continue };
         let version = head.version.0 + u64::from(part.before) + part.events.len() as u64;
         let position = first_position + part.events.end as u64 - 1;
         let (version, position) = (Version(version), Position(position));
-        Some(Appended { version, position, deduplicated: false })
-    };
-    parts.filter_map(result).collect()
+        done.push(Appended { version, position, deduplicated: false });
+    }
+    done
 }

@@ -107,7 +107,7 @@ impl Core {
         if u64::from(end.saturating_sub(self.checkpoint_end)) < bytes || self.poisoned() {
             return Ok(None);
         }
-        let Some(index) = self.catalog.index.active() else { return Ok(None) };
+        let Some(index) = self.active.clone() else { return Ok(None) };
         let pending = if self.tail.durable_end() < end { self.begin_sync()? } else { None };
         self.checkpoint_end = end;
         let units = index.freeze();

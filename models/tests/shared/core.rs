@@ -1,9 +1,11 @@
 //! A tiny core behind the shell: it numbers requests, and publishes as the store's core does, the
 //! index first and then the marks.
 
+use smallvec::smallvec;
+
 use crate::error::Error;
 use crate::position::Position;
-use crate::shell::{Commits, Writer};
+use crate::shell::{Answers, Commits, Writer};
 use crate::sync::{Arc, AtomicBool, AtomicU64, Ordering};
 use crate::watermark::{Watermark, Woken};
 
@@ -66,12 +68,12 @@ impl Commits for Core {
         if *request == Request::Large { 1 << 20 } else { 1 }
     }
 
-    fn commit(&mut self, group: &[Request]) -> Vec<Answer> {
+    fn commit(&mut self, group: &[Request]) -> Answers<Self> {
         assert!(!group.is_empty(), "a group without a request");
         let is_large = group.contains(&Request::Large);
         assert!(!is_large || group.len() == 1, "a large request shares its group");
         if self.is_poisoned {
-            return vec![Answer::Poisoned; group.len()];
+            return smallvec![Answer::Poisoned; group.len()];
         }
         self.commits += 1;
         let first = self.written + 1;
@@ -81,7 +83,7 @@ impl Commits for Core {
         }
         if group.contains(&Request::FailingSync) {
             self.poison();
-            return vec![Answer::Unknown; group.len()];
+            return smallvec![Answer::Unknown; group.len()];
         }
         self.shared.indexed.store(self.written, Ordering::Relaxed);
         self.shared.watermark.make_durable(Position(self.written));
@@ -89,9 +91,9 @@ impl Commits for Core {
         (first..=self.written).map(Answer::Done).collect()
     }
 
-    fn panicked(&mut self, group: &[Request]) -> Vec<Answer> {
+    fn panicked(&mut self, group: &[Request]) -> Answers<Self> {
         self.poison();
-        vec![Answer::Unknown; group.len()]
+        smallvec![Answer::Unknown; group.len()]
     }
 
     fn unanswered() -> Answer {
