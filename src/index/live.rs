@@ -41,7 +41,7 @@ pub(crate) type Ordinals = SmallVec<[u32; 4]>;
 pub(crate) struct LiveStream {
     /// Its name, as a place among the names of the part.
     name_at: usize,
-    name_len: u16,
+    name_len: u32,
     /// The segment with the events before these: this segment itself where an older part of its
     /// index has them, 0 where there are none, or [`UNRESOLVED`].
     pub(crate) previous: u32,
@@ -264,8 +264,7 @@ impl LiveIndex {
         let place = u32::try_from(self.streams.len()).unwrap_or(u32::MAX);
         self.streams.push(LiveStream {
             name_at: self.stream_names.len(),
-            // A name has 512 bytes at most.
-            name_len: u16::try_from(event.stream.len()).unwrap_or(u16::MAX),
+            name_len: u32::try_from(event.stream.len()).unwrap_or(u32::MAX),
             previous: event.previous,
             hash: event.stream_hash,
             first_version: event.version,
@@ -308,7 +307,7 @@ impl LiveIndex {
 
     /// The name of one of its streams.
     pub(crate) fn name(&self, stream: &LiveStream) -> &str {
-        let range = stream.name_at..stream.name_at + usize::from(stream.name_len);
+        let range = stream.name_at..stream.name_at + stream.name_len as usize;
         self.stream_names.get(range).unwrap_or_default()
     }
 
@@ -379,6 +378,19 @@ mod tests {
             rows.map(|r| (r.type_id, r.version, r.events, r.first, r.last)).collect();
         let expected = [(0, 1, 1, 5, 5), (0, 2, 2, 6, 8), (1, 1, 1, 7, 7), (0, u32::MAX, 1, 9, 9)];
         assert_eq!(rows, expected);
+    }
+
+    /// Names are short where the store wrote them; what is read is taken as it is.
+    #[test]
+    fn a_stream_of_any_name_is_one() {
+        let mut live = LiveIndex::new(0);
+        let name = "\u{e9}".repeat(70_000);
+        for version in 1..=3 {
+            live.add(&event(&name, version, "X"));
+        }
+        let stream = live.stream(&name, hash_of(&name)).unwrap();
+        assert_eq!((stream.events.as_slice(), live.name(stream)), (&[0, 1, 2][..], &name[..]));
+        assert_eq!(live.all_streams().count(), 1);
     }
 
     #[test]

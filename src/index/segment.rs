@@ -62,10 +62,20 @@ impl SegmentIndex {
     /// Moves what is in memory into a unit of its own, so that a file can be built of all units
     /// while the index goes on growing. Returns the units.
     pub(crate) fn freeze(&self) -> Arc<Vec<Unit>> {
+        self.freeze_before(|live| LiveIndex::new(live.end()))
+    }
+
+    /// The same where as much is to follow.
+    pub(crate) fn freeze_and_go_on(&self) -> Arc<Vec<Unit>> {
+        self.freeze_before(LiveIndex::next)
+    }
+
+    fn freeze_before(&self, next: impl FnOnce(&LiveIndex) -> LiveIndex) -> Arc<Vec<Unit>> {
         let mut parts = self.parts.write();
-        if !parts.live.is_empty() {
-            let next = parts.live.next();
-            let frozen = std::mem::replace(&mut parts.live, next);
+        let next = next(&parts.live);
+        // Also where nothing has come, so that no room is kept for what will not.
+        let frozen = std::mem::replace(&mut parts.live, next);
+        if !frozen.is_empty() {
             let mut units = Vec::clone(&parts.units);
             units.push(Unit::Live(Arc::new(frozen)));
             parts.units = Arc::new(units);

@@ -8,7 +8,7 @@ use super::ids::{self, IdRun};
 use super::live::LiveIndex;
 use super::save::{Covers, describe};
 use super::sealed::SealedIndex;
-use super::segment::Unit;
+use super::segment::{SegmentIndex, Unit};
 use super::{Context, Hasher, Index, Slot, Tiers};
 use crate::error::{Error, Result};
 use crate::format::blocks::{BLOCK_BYTES, FileKind};
@@ -318,6 +318,25 @@ fn folds(dir: &Dir, rows: &[SegmentRow], runs: &[(usize, usize)]) -> (Directory,
 fn is_taken(dir: &Dir, name: LogFile, describes: &SegmentRow, row: &SegmentRow) -> bool {
     save(dir, name, describes, live_of(describes.events));
     index_of(dir, *row).open_file(row, name).is_some()
+}
+
+/// A segment that is sealed gets no more events, and stays in memory for as long as the store is
+/// open: it keeps no room for any.
+#[test]
+fn only_a_part_that_goes_on_has_room_for_more() {
+    let index = SegmentIndex::new(1, Vec::new());
+    let room = || index.look(|live| live.offsets.capacity()).1;
+    let add = |events: std::ops::Range<u32>| {
+        for version in events {
+            index.add(&event(4096, "A-1", u64::from(version), "X"));
+        }
+    };
+    add(1..101);
+    assert_eq!(index.freeze_and_go_on().len(), 1);
+    assert!(room() >= 100);
+    assert_eq!((index.freeze().len(), room()), (1, 0), "nothing came since");
+    add(101..102);
+    assert_eq!((index.freeze().len(), room(), index.events()), (2, 0, 101));
 }
 
 #[test]

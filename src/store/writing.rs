@@ -45,7 +45,9 @@ impl Writing {
         conditions: Vec<Condition>,
         durability: Option<Durability>,
     ) -> Result<Box<Request>> {
-        Request::prepare(parts, conditions, durability, &self.limits)
+        let request = Request::prepare(parts, conditions, durability, &self.limits)?;
+        // Before anything is looked up, which on a closed store may fail otherwise.
+        if self.writer.is_closed() { Err(Error::Closed) } else { Ok(request) }
     }
 
     /// Looks up what a request names.

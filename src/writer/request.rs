@@ -219,6 +219,8 @@ impl Request {
             });
             nth += 1;
         }
+        // The caller keeps the part until it has its answer.
+        part.events.shrink_to_fit();
         let events = first..self.events.len();
         if let Some(stream) = self.streams.get_mut(stream) {
             stream.events = nth;

@@ -110,7 +110,8 @@ impl Core {
         let Some(index) = self.active.clone() else { return Ok(None) };
         let pending = if self.tail.durable_end() < end { self.begin_sync()? } else { None };
         self.checkpoint_end = end;
-        let units = index.freeze();
+        // At the end, nothing is to follow.
+        let units = if bytes > 0 { index.freeze_and_go_on() } else { index.freeze() };
         Ok(Some(Frozen { index, units, covers: covers(&self.tail), pending }))
     }
 }

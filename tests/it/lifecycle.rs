@@ -95,6 +95,25 @@ fn a_close_ends_the_store_for_every_clone() {
     assert_eq!(store.head(), Position(7));
 }
 
+/// Nothing is looked up for it, so it does not matter what has become of the files.
+#[test]
+fn a_closed_store_says_so_whatever_has_become_of_its_files() {
+    let place = Place::new();
+    let store = small_segments().open(place.path()).unwrap();
+    for n in 1..=400 {
+        store.append(format!("Stream-{n}"), ANY, [sized(500)]).unwrap();
+    }
+    store.close().unwrap();
+    assert!(used_segments(&place.path()).len() > 2);
+    let store = small_segments().open(place.path()).unwrap();
+    store.close().unwrap();
+    fs::remove_dir_all(place.path()).unwrap();
+    for n in [1, 200, 400, 401] {
+        let again = store.append(format!("Stream-{n}"), ANY, [numbered(n).id(id(n))]);
+        assert!(matches!(again, Err(Error::Closed)), "{n}: {again:?}");
+    }
+}
+
 #[test]
 fn a_reader_closes_too() {
     let place = Place::new();
