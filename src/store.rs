@@ -269,13 +269,16 @@ impl Store {
 
     pub(crate) fn commit(
         &self,
-        parts: &mut [Part],
+        mut parts: impl AsMut<[Part]>,
         conditions: Vec<Condition>,
         durability: Option<Durability>,
         beside: &Beside,
     ) -> Result<Done> {
         let writing = self.writing()?;
-        writing.commit(writing.prepare(parts, conditions, durability)?, beside)
+        let request = writing.prepare(parts.as_mut(), conditions, durability)?;
+        // A list of many is not held until they are committed.
+        drop(parts);
+        writing.commit(request, beside)
     }
 
     fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {

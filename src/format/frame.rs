@@ -155,8 +155,8 @@ impl Frame {
         self.check_tables(bytes)
     }
 
-    /// The same for whoever wants one event of perhaps many: the tables are covered by the checksum
-    /// as ever, but only the rows that are looked at are held against the frame.
+    /// [`parse`](Self::parse) for whoever wants one event of perhaps many: the checksum covers the
+    /// tables as ever, but only the rows that are looked at are held against the frame.
     #[inline]
     pub(crate) fn parse_for_one(
         bytes: &[u8],

@@ -35,6 +35,7 @@ struct Shard {
     older: HashTable<Known>,
 }
 
+// It fills a line of the cache, and is found in one.
 #[repr(align(64))]
 struct Known {
     hash: u64,
