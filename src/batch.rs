@@ -172,8 +172,12 @@ impl Batch {
     /// events; as [`Store::save_cursor`](Store::save_cursor) where it saves one (an owner is no
     /// obstacle), and as [`StoredView::commit`](crate::StoredView::commit) where it changes a view.
     pub fn commit(self) -> Result<Vec<Appended>> {
-        let Self { store, parts, conditions, durability, beside } = self;
-        store.commit(parts, conditions, durability, &beside).map(Done::into_vec)
+        let Self { store, mut parts, conditions, durability, beside } = self;
+        let writing = store.writing()?;
+        let request = writing.prepare(&mut parts, conditions, durability)?;
+        // A list of many is not held until they are committed.
+        drop(parts);
+        writing.commit(request, &beside).map(Done::into_vec)
     }
 
     /// Commits the batch from a task: [`commit`](Self::commit), as

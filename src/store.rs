@@ -30,12 +30,12 @@ use crate::batch::Batch;
 use crate::catalog::Catalog;
 use crate::cursor::Cursors;
 use crate::error::{Error, Result};
-use crate::event::{Appended, Done};
+use crate::event::Appended;
 use crate::format::store::StoreHeader;
 use crate::maintain::verify::Verify;
 use crate::new_event::NewEvent;
 use crate::open::{Opened, RecoveryReport};
-use crate::options::{Durability, Settings};
+use crate::options::Settings;
 use crate::position::{ExpectedVersion, Position};
 use crate::snapshot::Snapshots;
 use crate::storage::Dir;
@@ -44,7 +44,7 @@ use crate::subscription::History;
 use crate::sync::{Arc, AtomicBool, Mutex, Ordering};
 use crate::upkeep::Upkeep;
 use crate::view::Views;
-use crate::writer::{Condition, Frozen, Part, Writer, reentry};
+use crate::writer::{Frozen, Part, Writer, reentry};
 
 /// An event store: one directory, one writing process.
 ///
@@ -147,7 +147,9 @@ impl Store {
             events: events.into_iter().collect(),
         };
         let parts = std::slice::from_mut(&mut part);
-        let done = self.commit(parts, Vec::new(), None, &Beside::default())?;
+        let writing = self.writing()?;
+        let request = writing.prepare(parts, Vec::new(), None)?;
+        let done = writing.commit(request, &Beside::default())?;
         done.last().copied().ok_or(Error::EmptyAppend)
     }
 
@@ -267,20 +269,6 @@ impl Store {
         })
     }
 
-    pub(crate) fn commit(
-        &self,
-        mut parts: impl AsMut<[Part]>,
-        conditions: Vec<Condition>,
-        durability: Option<Durability>,
-        beside: &Beside,
-    ) -> Result<Done> {
-        let writing = self.writing()?;
-        let request = writing.prepare(parts.as_mut(), conditions, durability)?;
-        // A list of many is not held until they are committed.
-        drop(parts);
-        writing.commit(request, beside)
-    }
-
     fn assemble(dir: Dir, opened: Opened, settings: &Settings) -> Self {
         let Opened { header, catalog, mut report, writer } = opened;
         let (core, locks) = writer.unzip();
@@ -322,7 +310,7 @@ impl Store {
         Self { inner: Arc::new(inner) }
     }
 
-    fn writing(&self) -> Result<&Writing> {
+    pub(crate) fn writing(&self) -> Result<&Writing> {
         let writing = self.inner.writing.as_deref().ok_or(Error::ReadOnly)?;
         reentry::check(&writing.writer)?;
         Ok(writing)
@@ -410,7 +398,7 @@ impl Store {
     /// The same, each with its conditions and the durability that it asks for.
     pub(crate) fn commit_group_of(
         &self,
-        group: Vec<(Vec<Part>, Vec<Condition>, Option<Durability>)>,
+        group: Vec<(Vec<Part>, Vec<crate::writer::Condition>, Option<crate::Durability>)>,
     ) -> Vec<Result<Vec<Appended>>> {
         let mut answers: Vec<Option<Error>> = Vec::with_capacity(group.len());
         let mut requests = Vec::with_capacity(group.len());
@@ -426,7 +414,10 @@ impl Store {
         let mut committed = self.with_core(|core| core.commit(&requests)).into_iter();
         let answer = |early: Option<Error>| match early {
             Some(e) => Err(e),
-            None => committed.next().expect("an answer for each request").map(Done::into_vec),
+            None => committed
+                .next()
+                .expect("an answer for each request")
+                .map(crate::event::Done::into_vec),
         };
         answers.into_iter().map(answer).collect()
     }
@@ -435,8 +426,8 @@ impl Store {
     pub(crate) fn prepared(
         &self,
         mut parts: Vec<Part>,
-        conditions: Vec<Condition>,
-        durability: Option<Durability>,
+        conditions: Vec<crate::writer::Condition>,
+        durability: Option<crate::Durability>,
     ) -> Result<Box<crate::writer::Request>> {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
         let mut request = writing.prepare(&mut parts, conditions, durability)?;
@@ -456,7 +447,7 @@ impl Store {
         let writing = self.inner.writing.as_ref().expect("the store is open for writing");
         let prepare = |parts| self.prepared(parts, Vec::new(), None).expect("a right append");
         let answers = writing.writer.submit_all(appends.into_iter().map(prepare).collect());
-        answers.into_iter().map(|answer| answer.map(Done::into_vec)).collect()
+        answers.into_iter().map(|answer| answer.map(crate::event::Done::into_vec)).collect()
     }
 
     /// Whether the writer has work for the upkeep.

@@ -27,7 +27,7 @@ impl Beside {
 
 /// The parts of a store that only a writing handle has.
 #[derive(Debug)]
-pub(super) struct Writing {
+pub(crate) struct Writing {
     pub(super) catalog: Arc<Catalog>,
     pub(super) cursors: Arc<Cursors>,
     pub(super) views: Arc<Views>,
@@ -39,7 +39,7 @@ pub(super) struct Writing {
 
 impl Writing {
     /// Checks and encodes, without looking at anything on disk.
-    pub(super) fn prepare(
+    pub(crate) fn prepare(
         &self,
         parts: &mut [Part],
         conditions: Vec<Condition>,
@@ -56,7 +56,7 @@ impl Writing {
     }
 
     /// Commits a request, and with its events whatever is saved beside.
-    pub(super) fn commit(&self, mut request: Box<Request>, beside: &Beside) -> Result<Done> {
+    pub(crate) fn commit(&self, mut request: Box<Request>, beside: &Beside) -> Result<Done> {
         self.look_up(&mut request)?;
         let Beside { saves, updates } = beside;
         if beside.is_empty() {
