@@ -12,6 +12,9 @@ use crate::sync::Arc;
 pub(crate) trait Region: Send + Sync {
     /// The bytes of a range, or `None` where it leaves the region.
     fn bytes(&self, range: Range<usize>) -> Option<&[u8]>;
+
+    /// Has a range that will be read soon come into memory, without waiting for it.
+    fn will_need(&self, _range: Range<usize>) {}
 }
 
 impl Region for Box<[u8]> {
@@ -43,6 +46,11 @@ impl Window {
     /// A range of it, whose bytes no longer change; nothing outside.
     pub(crate) fn bytes(&self, range: Range<u32>) -> &[u8] {
         self.region.bytes(range.start as usize..range.end as usize).unwrap_or_default()
+    }
+
+    /// Has a range that will be read soon come into memory, without waiting for it.
+    pub(crate) fn will_need(&self, range: Range<usize>) {
+        self.region.will_need(range);
     }
 }
 

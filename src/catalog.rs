@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::format::cursor::SavedCursor;
 use crate::index::{Index, Stretch};
 use crate::log::frame_at::FrameAt;
-use crate::log::segment::READ_ONE;
+use crate::log::source::Fetch;
 use crate::log::{Log, Segment};
 use crate::names::EventId;
 use crate::place::Place;
@@ -164,12 +164,13 @@ impl Catalog {
             if at.offset == place.frame {
                 at.list_streams();
             } else {
-                *at = segment.frame(place.frame, READ_ONE)?;
+                let fetch = Fetch::behind(Some(at.offset), place.frame);
+                *at = segment.frame(place.frame, fetch)?;
             }
             return segment.event_with_ordinal(at, place.ordinal);
         }
         let segment = self.log.segment(place.segment)?;
-        let at = segment.frame(place.frame, READ_ONE)?;
+        let at = segment.frame(place.frame, Fetch::One)?;
         let (segment, at) = last.insert((segment, at));
         segment.event_with_ordinal(at, place.ordinal)
     }

@@ -11,8 +11,12 @@ use crate::format::blocks::{
 };
 use crate::format::codec::crc32;
 use crate::options::ReadMode;
-use crate::storage::{Dir, NamedFile};
+use crate::storage::{Dir, NamedFile, Reads};
 use crate::sync::{Arc, AtomicU64, Ordering};
+
+/// So many blocks are asked of the disk at the first look at one of them: that takes hardly longer
+/// than one. The system itself may read a thousand of them, as the machine is set up.
+const TOGETHER: usize = 32;
 
 /// An open derived file. The trailer and the table of checksums have been verified.
 pub(crate) struct CheckedFile {
@@ -56,7 +60,7 @@ impl CheckedFile {
             return Err(Error::corrupt(file.path(), trailer.body, expected, found));
         }
         let region = match mode {
-            ReadMode::Mmap if len > 0 => file.map(len)?,
+            ReadMode::Mmap if len > 0 => file.map(len, Reads::Scattered)?,
             _ => None,
         };
         let words = (table_len / 4).div_ceil(64);
@@ -82,6 +86,10 @@ impl CheckedFile {
         let file = match &self.source {
             Source::File(file) => file,
             Source::Mapped(region) => {
+                let whole = narrow(range.start)..narrow(range.end);
+                if whole.len() > TOGETHER * BLOCK_BYTES {
+                    region.will_need(whole);
+                }
                 for index in first..behind {
                     self.verify_mapped(region.as_ref(), narrow(index))?;
                 }
@@ -123,18 +131,25 @@ impl CheckedFile {
         Error::corrupt(&self.path, offset, expected, found)
     }
 
+    #[inline]
     fn verify_mapped(&self, region: &dyn Region, index: usize) -> Result<()> {
-        let bit = 1 << (index % 64);
-        let word = self.verified.get(index / 64);
-        if word.is_some_and(|word| word.load(Ordering::Relaxed) & bit != 0) {
-            return Ok(());
+        let word = self.verified.get(index / 64).map_or(0, |word| word.load(Ordering::Relaxed));
+        if word & 1 << (index % 64) != 0 { Ok(()) } else { self.verify_first(region, index, word) }
+    }
+
+    /// Verifies a block of the map at the first look at it.
+    #[cold]
+    fn verify_first(&self, region: &dyn Region, index: usize, verified: u64) -> Result<()> {
+        let together = index / TOGETHER * TOGETHER;
+        if verified & ((1 << TOGETHER) - 1) << (together % 64) == 0 {
+            region.will_need(together * BLOCK_BYTES..(together + TOGETHER) * BLOCK_BYTES);
         }
         let start = index * BLOCK_BYTES;
         let body = usize::try_from(self.body).unwrap_or(usize::MAX);
         let content = region.bytes(start..(start + BLOCK_BYTES).min(body));
         self.verify(index, content.unwrap_or_default())?;
-        if let Some(word) = word {
-            word.fetch_or(bit, Ordering::Relaxed);
+        if let Some(word) = self.verified.get(index / 64) {
+            word.fetch_or(1 << (index % 64), Ordering::Relaxed);
         }
         Ok(())
     }
@@ -184,4 +199,50 @@ pub(crate) fn mark_dirty(dir: &Dir, name: &str, kind: FileKind) -> Result<()> {
         .map_err(|invalid| invalid.at(file.path(), trailer_at))?;
     file.write_all_at(&Trailer { clean: false, ..trailer }.encode(), trailer_at)?;
     file.sync()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::storage::memory::MemoryDisk;
+    use crate::sync::Mutex;
+
+    /// A file's bytes, and what was asked of them before they were read.
+    struct Asked(Vec<u8>, Mutex<Vec<Range<usize>>>);
+
+    impl Region for Asked {
+        fn bytes(&self, range: Range<usize>) -> Option<&[u8]> {
+            self.0.get(range.start..range.end)
+        }
+
+        fn will_need(&self, range: Range<usize>) {
+            self.1.lock().push(range);
+        }
+    }
+
+    #[test]
+    fn blocks_are_asked_for_together_at_the_first_look() {
+        let dir = Dir::new(Arc::new(MemoryDisk::new()));
+        dir.create_dir("").unwrap();
+        dir.create_dir("log").unwrap();
+        let body = vec![7; 70 * BLOCK_BYTES];
+        write(&dir, "log", "log/a", FileKind::SealedIndex, true, body, b"footer").unwrap();
+        let mut file =
+            CheckedFile::open(&dir, "log/a", FileKind::SealedIndex, ReadMode::Positional)
+                .unwrap()
+                .unwrap();
+        let bytes = file.read(0..file.body).unwrap().into_owned();
+        let region = Arc::new(Asked(bytes, Mutex::default()));
+        file.source = Source::Mapped(Arc::clone(&region) as _);
+        let block = BLOCK_BYTES as u64;
+        for at in [33 * block, 40 * block, 0, 31 * block + 9, 69 * block] {
+            assert_eq!(*file.read(at..at + 8).unwrap(), [7; 8]);
+        }
+        let asked = |first: usize, behind: usize| first * BLOCK_BYTES..behind * BLOCK_BYTES;
+        let expected = [asked(32, 64), asked(0, 32), asked(64, 96)];
+        assert_eq!(*region.1.lock(), expected);
+        // Much at once is asked for as it is wanted, and not block by block.
+        file.read(block..60 * block).unwrap();
+        assert_eq!(region.1.lock()[3..], [asked(1, 60)]);
+    }
 }

@@ -1,5 +1,6 @@
 //! A frame that was found in a segment, with the bytes to read its events from.
 
+use super::source::Fetch;
 use crate::bytes::Bytes;
 use crate::event::Span;
 use crate::format::frame::Frame;
@@ -14,12 +15,19 @@ pub(crate) struct FrameAt {
     pub(super) start: usize,
     /// Its streams, where there are many.
     pub(super) streams: Vec<(u64, Span)>,
+    /// How it was come by.
+    pub(super) fetch: Fetch,
 }
 
 /// A frame of more streams than these has a list of them.
 const FEW_STREAMS: u16 = 4;
 
 impl FrameAt {
+    /// A frame at the start of a window.
+    pub(super) fn new(offset: u32, frame: Frame, window: Bytes, fetch: Fetch) -> Self {
+        Self { offset, frame, window, start: 0, streams: Vec::new(), fetch }
+    }
+
     /// The bytes from the frame's start on.
     #[inline]
     pub(crate) fn bytes(&self) -> &[u8] {

@@ -7,6 +7,7 @@ pub(crate) mod prepare;
 pub(crate) mod recovery;
 pub(crate) mod scan;
 pub(crate) mod segment;
+pub(crate) mod source;
 mod state_writes;
 pub(crate) mod survey;
 pub(crate) mod tail;
@@ -23,6 +24,7 @@ use crate::storage::Dir;
 use crate::sync::{Arc, RwLock};
 
 pub(crate) use segment::Segment;
+use source::Fetch;
 
 /// Makes the names of a store's files durable. A process that was killed, or whoever has copied the
 /// store, may have left names that are visible and not durable: what is built on them must not
@@ -80,17 +82,26 @@ impl Log {
             })
     }
 
-    /// Fetches the frames at some places into the processor's cache, all of them together, and
-    /// then the events' entries, which are not with the heads in frames of many.
+    /// Fetches the frames at some places from the disk and into the processor's cache, all of them
+    /// together, and then the events' entries, which are not with the heads in frames of many.
     pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place> + Clone) {
         let segments = self.segments();
+        let segments: &[Arc<Segment>] = &segments;
         let first = segments.first().map_or(1, |segment| segment.ordinal());
-        let segment = |place: &Place| segments.get(place.segment.wrapping_sub(first) as usize);
-        let heads = places.clone().fold(0, |all, place| {
-            all ^ segment(place).map_or(0, |segment| segment.touch(place.frame))
+        let mut before: Option<&Place> = None;
+        let frames = places.filter_map(move |place| {
+            let before = before.replace(place).filter(|before| before.segment == place.segment);
+            let fetch = Fetch::behind(before.map(|before| before.frame), place.frame);
+            Some((segments.get(place.segment.wrapping_sub(first) as usize)?, place, fetch))
         });
-        let touched = places.fold(heads, |all, place| {
-            all ^ segment(place).map_or(0, |s| s.touch_entry(place.frame, place.ordinal))
+        for (segment, place, fetch) in frames.clone() {
+            segment.ask(place.frame, fetch);
+        }
+        let heads = frames
+            .clone()
+            .fold(0, |all, (segment, place, fetch)| all ^ segment.touch(place.frame, fetch));
+        let touched = frames.fold(heads, |all, (segment, place, fetch)| {
+            all ^ segment.touch_entry(place.frame, place.ordinal, fetch)
         });
         // What is read is not used, and must not be left out for that.
         std::hint::black_box(touched);
@@ -139,7 +150,7 @@ impl Frames for Log {
         name: &str,
     ) -> Result<Option<(Version, Position)>> {
         let segment = self.segment(segment)?;
-        let at = segment.frame(frame, segment::READ_ONE)?;
+        let at = segment.frame(frame, Fetch::One)?;
         Ok(segment.last_of_stream(&at, name))
     }
 
@@ -152,7 +163,7 @@ impl Frames for Log {
     ) -> Result<()> {
         let segment = self.segment(segment)?;
         let mut seen = 0;
-        let mut at = segment.frame(from.max(HEADER_BYTES), segment::READ_AHEAD)?;
+        let mut at = segment.frame(from.max(HEADER_BYTES), Fetch::Ahead)?;
         loop {
             for index in 0..at.frame.events {
                 let event = segment.event(&at, index)?;
@@ -171,7 +182,7 @@ impl Log {
     /// Looks at the name of an event's stream, in its frame.
     fn with_name<T>(&self, place: Place, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
         let segment = self.segment(place.segment)?;
-        let at = segment.frame(place.frame, segment::READ_ONE)?;
+        let at = segment.frame(place.frame, Fetch::One)?;
         let index = place.ordinal.checked_sub(at.frame.first).and_then(|i| u16::try_from(i).ok());
         let bytes = at.bytes();
         let name = index

@@ -1,13 +1,13 @@
 //! One segment as readers see it: frames and events at offsets, from a map, by positional reads,
 //! or from commit buffers that were not written yet.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{OnceLock, Weak};
+use std::sync::OnceLock;
 
 use super::frame_at::FrameAt;
 use super::held::Held;
-use crate::bytes::{Bytes, Region, Window};
+use super::source::{Fetch, Source};
+use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::format::entry;
@@ -17,15 +17,13 @@ use crate::format::segment::{HEADER_BYTES, Seed, SegmentHeader};
 use crate::options::ReadMode;
 use crate::position::{Position, Version};
 use crate::storage::{Access, Dir, NamedFile};
-use crate::sync::{Arc, AtomicU32, Mutex, Ordering, RwLock};
-
-/// What a read of one event's frame fetches at first where there is no map.
-pub(crate) const READ_ONE: usize = 4 << 10;
-/// What a scan fetches at a time where there is no map.
-pub(crate) const READ_AHEAD: usize = 256 << 10;
+use crate::sync::{AtomicU32, Ordering, RwLock};
 
 /// How much of a frame or an entry is touched before it is read.
 const TOUCHED: usize = 384;
+
+/// The entries of frames above this length are asked for by themselves.
+const LARGE: u32 = 8 << 10;
 
 /// A segment that holds (or is about to hold) frames.
 pub(crate) struct Segment {
@@ -34,18 +32,12 @@ pub(crate) struct Segment {
     base: u64,
     dir: Dir,
     mode: ReadMode,
+    /// Opened when it is first asked for.
     source: OnceLock<Source>,
     /// The end of the frames that were handed to the file. No byte below it changes.
     written: AtomicU32,
     /// Groups behind `written` that are visible but still wait to be written.
     held: RwLock<Held>,
-}
-
-/// Where the bytes come from, opened when they are first asked for.
-enum Source {
-    /// A map outlives its file, which is not kept open.
-    Mapped(Arc<Window>),
-    File(NamedFile),
 }
 
 impl Segment {
@@ -132,17 +124,16 @@ impl Segment {
     /// A frame of this segment that was read and verified elsewhere, with its own bytes.
     pub(crate) fn frame_of(&self, offset: u32, frame: Frame, bytes: Vec<u8>) -> FrameAt {
         let window = self.window(bytes);
-        let mut at = FrameAt { offset, frame, window, start: 0, streams: Vec::new() };
+        let mut at = FrameAt::new(offset, frame, window, Fetch::Ahead);
         at.list_streams();
         at
     }
 
-    /// The frame at an offset, its head verified. `fetch` is how much to read at once where there
-    /// is no map.
-    pub(crate) fn frame(&self, offset: u32, fetch: usize) -> Result<FrameAt> {
-        let mut bytes = self.bytes_from(offset, fetch)?;
+    /// The frame at an offset, its head verified.
+    pub(crate) fn frame(&self, offset: u32, fetch: Fetch) -> Result<FrameAt> {
+        let mut bytes = self.bytes_from(offset, fetch, fetch.bytes())?;
         let mut has_all = false;
-        let is_for_one = fetch < READ_AHEAD;
+        let is_for_one = fetch != Fetch::Ahead;
         let parse = if is_for_one { Frame::parse_for_one } else { Frame::parse };
         loop {
             let room = self.room(offset);
@@ -151,8 +142,7 @@ impl Segment {
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
                         return Err(invalid.at(&self.path(), u64::from(offset)));
                     }
-                    let streams = Vec::new();
-                    let mut at = FrameAt { offset, frame, window: bytes, start: 0, streams };
+                    let mut at = FrameAt::new(offset, frame, bytes, fetch);
                     if !is_for_one {
                         at.list_streams();
                     }
@@ -160,13 +150,13 @@ impl Segment {
                 }
                 Ok(frame) if !has_all => {
                     has_all = true;
-                    bytes = self.bytes_from(offset, frame.len as usize)?;
+                    bytes = self.bytes_from(offset, fetch, frame.len as usize)?;
                 }
                 // The head may be longer than what was fetched.
                 Err(_) if !has_all => {
                     has_all = true;
                     if bytes.len() < room as usize {
-                        bytes = self.bytes_from(offset, room as usize)?;
+                        bytes = self.bytes_from(offset, fetch, room as usize)?;
                     }
                 }
                 Ok(_) => return Err(self.corrupt(offset, "a whole frame", "the end of the data")),
@@ -177,23 +167,33 @@ impl Segment {
         }
     }
 
+    /// Has the disk read a frame that will be read soon, where that is from the scattered map.
+    #[inline]
+    pub(crate) fn ask(&self, offset: u32, fetch: Fetch) {
+        if fetch == Fetch::One
+            && let Some(Source::Mapped(maps)) = self.source.get()
+        {
+            maps.ask_at(offset);
+        }
+    }
+
     /// Touches the memory of a frame that will be read soon, where it is mapped. Who touches
     /// several waits for all of them at once, and not for each as it is read.
-    pub(crate) fn touch(&self, offset: u32) -> u8 {
-        touch(self.mapped_from(offset))
+    pub(crate) fn touch(&self, offset: u32, fetch: Fetch) -> u8 {
+        touch(self.mapped_from(offset, fetch))
     }
 
     /// The same for an event's entry, behind a touch of the frame, of whose events it may be any.
-    pub(crate) fn touch_entry(&self, offset: u32, ordinal: u32) -> u8 {
-        let frame = self.mapped_from(offset);
+    pub(crate) fn touch_entry(&self, offset: u32, ordinal: u32, fetch: Fetch) -> u8 {
+        let frame = self.mapped_from(offset, fetch);
         let entry = Frame::guess_entry(frame, ordinal).and_then(|at| frame.get(at as usize..));
         entry.map_or(0, touch)
     }
 
     /// What is written from an offset on, where it is mapped.
-    fn mapped_from(&self, offset: u32) -> &[u8] {
+    fn mapped_from(&self, offset: u32, fetch: Fetch) -> &[u8] {
         match self.source.get() {
-            Some(Source::Mapped(window)) => window.bytes(offset..self.written()),
+            Some(Source::Mapped(maps)) => maps.look(offset..self.written(), fetch),
             _ => &[],
         }
     }
@@ -215,7 +215,7 @@ impl Segment {
             return Ok(());
         }
         at.frame = before;
-        *at = self.frame(offset, READ_AHEAD)?;
+        *at = self.frame(offset, Fetch::Ahead)?;
         Ok(())
     }
 
@@ -250,8 +250,22 @@ impl Segment {
     pub(crate) fn event_with_ordinal(&self, at: &FrameAt, ordinal: u32) -> Result<Event> {
         let index = ordinal.checked_sub(at.frame.first).and_then(|index| u16::try_from(index).ok());
         match index.filter(|index| *index < at.frame.events) {
-            Some(index) => self.event(at, index),
+            Some(index) => {
+                self.ask_entry(at, index);
+                self.event(at, index)
+            }
             None => Err(self.corrupt(at.offset, "the event that the index names", "another")),
+        }
+    }
+
+    /// Has the disk read an entry that may be many pages, or some way behind the head.
+    fn ask_entry(&self, at: &FrameAt, index: u16) {
+        if at.fetch == Fetch::One
+            && at.frame.len > LARGE
+            && let Some(Source::Mapped(maps)) = self.source.get()
+            && let Some(place) = at.frame.event(at.bytes(), index)
+        {
+            maps.ask_range(at.offset.saturating_add(place.entry.start), place.entry.len);
         }
     }
 
@@ -282,23 +296,24 @@ impl Segment {
         if offset < written { written - offset } else { u32::MAX }
     }
 
-    fn bytes_from(&self, offset: u32, fetch: usize) -> Result<Bytes> {
+    /// The bytes from an offset on, `len` of them where there is no map.
+    fn bytes_from(&self, offset: u32, fetch: Fetch, len: usize) -> Result<Bytes> {
         let written = self.written();
         if offset >= written {
-            if let Some(bytes) = self.held.read().read(offset, fetch) {
+            if let Some(bytes) = self.held.read().read(offset, len) {
                 return Ok(self.window(bytes));
             }
             // Written between the two looks.
             if offset >= self.written() {
                 return Err(self.corrupt(offset, "a frame", "the end of the log"));
             }
-            return self.bytes_from(offset, fetch);
+            return self.bytes_from(offset, fetch, len);
         }
-        let (from, to) = (offset as usize, written as usize);
         let bytes = match self.source()? {
-            Source::Mapped(window) => Bytes::new(window, from..to),
+            Source::Mapped(maps) => maps.bytes(offset..written, fetch),
             Source::File(file) => {
-                let read = file.read_range(u64::from(offset), fetch.min(to - from))?;
+                let len = len.min((written - offset) as usize);
+                let read = file.read_range(u64::from(offset), len)?;
                 read.map(|bytes| self.window(bytes))
             }
         };
@@ -347,38 +362,13 @@ impl Segment {
             let expected = format!("{} bytes", header.len);
             return Err(self.corrupt(0, &expected, &format!("{len} bytes")));
         }
-        let region = match self.mode {
-            ReadMode::Mmap => file.map(u64::from(header.len))?,
-            ReadMode::Positional => None,
-        };
-        Ok(match region {
-            Some(region) => {
-                remember_map(self.seed, &region);
-                Source::Mapped(Arc::new(Window::new(region, self.header.salt)))
-            }
-            None => Source::File(file.clone()),
-        })
+        Source::of(file, self.mode, &header, self.written())
     }
 }
 
 /// Reads a byte here and there. Processors fetch lines of 64 bytes in pairs.
 fn touch(bytes: &[u8]) -> u8 {
     bytes.iter().take(TOUCHED).step_by(128).fold(0, |all, byte| all ^ byte)
-}
-
-/// The maps of segments that this process has made, by any store, and that may still
-/// live: a later opening must know, because the cache behind a map cannot be dropped.
-static MAPS: Mutex<BTreeMap<Seed, Weak<dyn Region>>> = Mutex::new(BTreeMap::new());
-
-fn remember_map(seed: Seed, region: &Arc<dyn Region>) {
-    let mut maps = MAPS.lock();
-    maps.retain(|_, region| region.strong_count() > 0);
-    maps.insert(seed, Arc::downgrade(region));
-}
-
-/// Whether this process still has a map of the segment with a seed.
-pub(crate) fn is_mapped(seed: Seed) -> bool {
-    MAPS.lock().get(&seed).is_some_and(|region| region.strong_count() > 0)
 }
 
 impl std::fmt::Debug for Segment {

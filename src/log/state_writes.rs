@@ -1,7 +1,7 @@
 //! The state writes that frames carry, as bytes: what they mean is not the log's to know.
 
 use super::Log;
-use super::segment::READ_AHEAD;
+use super::source::Fetch;
 use crate::error::Result;
 use crate::event::Event;
 use crate::format::segment::HEADER_BYTES;
@@ -19,7 +19,7 @@ impl Log {
         if from >= end {
             return Ok(found);
         }
-        let mut at = segment.frame(from, READ_AHEAD)?;
+        let mut at = segment.frame(from, Fetch::Ahead)?;
         loop {
             let state = at.frame.state_writes(at.bytes());
             let state = state

@@ -3,7 +3,8 @@
 use super::head::{HeadReader, HeadWriter};
 use super::prepare::{Prepared, prepare};
 use super::scan::{Progress, Scanner, Stop, WINDOW};
-use super::segment::{READ_AHEAD, READ_ONE, Segment, is_mapped};
+use super::segment::Segment;
+use super::source::{Fetch, is_mapped};
 use super::survey::{Listing, Survey, list, survey};
 use super::tail::{Tail, link_to, link_to_nothing};
 use super::{Log, logged};
@@ -137,7 +138,7 @@ fn a_seal_says_what_stands_in_front_of_it() {
     let before = *tail.progress();
     tail.stage_seal(at(11));
     out(&mut tail);
-    let frame = tail.segment().frame(before.end, READ_ONE).unwrap();
+    let frame = tail.segment().frame(before.end, Fetch::One).unwrap();
     let seal = frame.frame.seal(frame.bytes()).unwrap();
     assert_eq!((seal.frames, seal.events, seal.chain), (2, 2, before.chain));
     assert_eq!((seal.first_time, seal.last_time), (at(5), at(9)));
@@ -415,7 +416,7 @@ fn a_group_fits_as_long_as_a_watermark_and_a_seal_do() {
 /// All events of a segment, frame by frame: position, stream, version, data.
 fn events(segment: &Segment, mut at: u32) -> Vec<(u64, String, u64, Vec<u8>)> {
     let mut found = Vec::new();
-    let mut frame = segment.frame(at, READ_AHEAD).unwrap();
+    let mut frame = segment.frame(at, Fetch::Ahead).unwrap();
     loop {
         assert_eq!(frame.offset, at);
         for index in 0..frame.frame.events {
@@ -441,7 +442,7 @@ fn a_frame_stays_where_the_next_one_is_damaged() {
         out(&mut tail);
         file(&dir, 1).write_all_at(&[0xff], u64::from(second) + 40).unwrap();
         let segment = tail.segment();
-        let mut at = segment.frame(first, READ_AHEAD).unwrap();
+        let mut at = segment.frame(first, Fetch::Ahead).unwrap();
         let before = (at.offset, at.frame);
         assert!(segment.next_frame(&mut at).is_err());
         assert_eq!((at.offset, at.frame), before);
@@ -457,33 +458,40 @@ fn groups_that_are_held_are_read_like_written_ones() {
         let mut tail = begin(&dir, mode, LEN);
         out(&mut tail);
         let (written, segment) = (tail.progress().end, Arc::clone(tail.segment()));
-        stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
+        // Its head is longer than what is fetched for one event.
+        let names: Vec<String> = (0..300).map(|n| format!("a-long-name-{n:08}")).collect();
+        let data: &[&[u8]] = &[b"one"];
+        let rows: Vec<(&str, u64, &[&[u8]])> =
+            names.iter().map(|name| (name.as_str(), 1, data)).collect();
+        stage(&mut tail, 9, &rows, &[]);
         tail.hold();
         stage(&mut tail, 9, &[("a-1", 2, &[b"two"]), ("b-1", 1, &[b"three"])], &[]);
         tail.hold();
         let end = tail.progress().end;
         assert_eq!((tail.held_bytes(), segment.written()), (end - written, written));
-        let expected: Vec<(u64, String, u64, Vec<u8>)> = vec![
-            (1, "a-1".into(), 1, b"one".to_vec()),
-            (2, "a-1".into(), 2, b"two".to_vec()),
-            (3, "b-1".into(), 1, b"three".to_vec()),
-        ];
+        let expected: Vec<(u64, String, u64, Vec<u8>)> = (1..)
+            .zip(&names)
+            .map(|(position, name)| (position, name.clone(), 1, b"one".to_vec()))
+            .chain([
+                (301, "a-1".into(), 2, b"two".to_vec()),
+                (302, "b-1".into(), 1, b"three".to_vec()),
+            ])
+            .collect();
         assert_eq!(events(&segment, written), expected);
-        // Fetched in pieces that are too short at first.
-        assert_eq!(segment.frame(written, 8).unwrap().frame.events, 1);
+        assert_eq!(segment.frame(written, Fetch::One).unwrap().frame.events, 300);
         tail.flush().unwrap();
         assert_eq!((tail.held_bytes(), segment.written()), (0, end));
         assert_eq!(events(&segment, written), expected);
-        assert_eq!(segment.frame(written, 8).unwrap().frame.events, 1);
+        assert_eq!(segment.frame(written, Fetch::One).unwrap().frame.events, 300);
         tail.flush().unwrap();
         assert_eq!(segment.written(), end, "nothing is held any more");
-        assert!(segment.frame(end, READ_ONE).is_err());
+        assert!(segment.frame(end, Fetch::One).is_err());
         tail.sync().unwrap();
         assert_eq!(tail.durable_end(), end);
         // Held again, behind what was written.
         stage(&mut tail, 9, &[("a-1", 3, &[b"four"])], &[]);
         tail.hold();
-        assert_eq!(events(&segment, end), [(4, "a-1".into(), 3, b"four".to_vec())]);
+        assert_eq!(events(&segment, end), [(303, "a-1".into(), 3, b"four".to_vec())]);
     }
 }
 
@@ -502,7 +510,7 @@ fn a_segment_finds_what_the_index_names_and_nothing_else() {
         out(&mut tail);
         let segment = Arc::clone(tail.segment());
         let log = Log::new(vec![Arc::clone(&segment)]);
-        let frame = segment.frame(two, READ_ONE).unwrap();
+        let frame = segment.frame(two, Fetch::One).unwrap();
         for (ordinal, data) in [(0, None), (1, Some(&b"two"[..])), (3, Some(b"four")), (4, None)] {
             let event = segment.event_with_ordinal(&frame, ordinal).ok();
             assert_eq!(event.as_ref().map(Event::data), data, "{ordinal}");
@@ -939,20 +947,20 @@ fn a_damaged_frame_is_said_to_be_where_it_is() {
     out(&mut tail);
     let (segment, name) =
         (Arc::clone(tail.segment()), LogFile::Segment { ordinal: 1, generation: 0 }.path());
-    let whole = segment.frame(two, READ_ONE).unwrap();
+    let whole = segment.frame(two, Fetch::One).unwrap();
     let entry = whole.frame.event(whole.bytes(), 1).unwrap().entry.start;
     // Its entry alone, then its head.
     disk.corrupt(&name, (two + entry) as usize, 1);
-    let at = segment.frame(two, READ_ONE).unwrap();
+    let at = segment.frame(two, Fetch::One).unwrap();
     assert!(segment.event(&at, 0).is_ok());
     let (path, offset) = told(segment.event(&at, 1).unwrap_err());
     assert!(path.ends_with(&name), "{path}");
     assert_eq!(offset, u64::from(two + entry));
     disk.corrupt(&name, two as usize + 20, 1);
-    for fetch in [8, READ_ONE, READ_AHEAD] {
+    for fetch in [Fetch::Near, Fetch::One, Fetch::Ahead] {
         let (path, offset) = told(segment.frame(two, fetch).unwrap_err());
         assert!(path.ends_with(&name), "{path}");
-        assert_eq!(offset, u64::from(two), "fetched {fetch}");
+        assert_eq!(offset, u64::from(two), "{fetch:?}");
     }
 }
 
@@ -968,7 +976,7 @@ fn a_read_of_frames_goes_on_behind_what_it_has_fetched() {
     }
     out(&mut tail);
     // One that is longer than what is fetched for one.
-    let at = tail.segment().frame(first.unwrap(), READ_ONE).unwrap();
+    let at = tail.segment().frame(first.unwrap(), Fetch::One).unwrap();
     assert_eq!(tail.segment().event(&at, 0).unwrap().data(), data);
     let found = events(tail.segment(), first.unwrap());
     assert_eq!(found.len(), 12, "from more than two fetches");
@@ -992,7 +1000,7 @@ fn a_frame_that_is_not_there_as_a_whole_is_damage() {
         let end = tail.progress().end;
         let ending = |end| Segment::new(dir.clone(), mode, *tail.segment().header(), 1, end);
         let whole = &disk.files()[&tail.segment().file().path()][one as usize..end as usize];
-        for fetch in [8, READ_ONE, READ_AHEAD] {
+        for fetch in [Fetch::Near, Fetch::One, Fetch::Ahead] {
             // Cut by the end of the log, which leaves it less room than it takes.
             let cut = ending(end - 4).frame(one, fetch).unwrap_err().to_string();
             assert!(cut.contains(&format!("a frame of 28 to {} bytes", end - 4 - one)), "{cut}");
@@ -1011,7 +1019,7 @@ fn a_writer_reads_its_segment_through_the_file_that_it_has() {
     let one = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
     out(&mut tail);
     disk.start_trace();
-    tail.segment().frame(one, READ_ONE).unwrap();
+    tail.segment().frame(one, Fetch::One).unwrap();
     assert!(disk.trace().iter().all(|call| call.kind == CallKind::Read), "{:?}", disk.trace());
 }
 
@@ -1022,21 +1030,21 @@ fn a_segment_is_the_one_that_its_first_frame_says() {
     let one = stage(&mut tail, 9, &[("a-1", 1, &[b"one"])], &[]);
     out(&mut tail);
     let name = LogFile::Segment { ordinal: 1, generation: 0 }.path();
-    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_ok());
-    let other = reopened(&dir, &tail, ReadMode::Positional, 2).frame(one, READ_ONE);
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, Fetch::One).is_ok());
+    let other = reopened(&dir, &tail, ReadMode::Positional, 2).frame(one, Fetch::One);
     assert_eq!(told(other.unwrap_err()).1, u64::from(HEADER_BYTES), "of another position");
     // A longer file is as good, a shorter one is not.
     let bytes = disk.files()[&name].clone();
     disk.put(&name, &[&bytes[..], &[0; 4096]].concat());
-    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_ok());
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, Fetch::One).is_ok());
     disk.put(&name, &bytes[..bytes.len() - 1]);
-    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE).is_err());
+    assert!(reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, Fetch::One).is_err());
     // A first frame that follows another header.
     let mut foreign = bytes;
     let seed = tail.segment().seed();
     Frame::mend(&mut foreign[HEADER_BYTES as usize..], seed, HEADER_BYTES, 99).unwrap();
     disk.put(&name, &foreign);
-    let other = reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, READ_ONE);
+    let other = reopened(&dir, &tail, ReadMode::Positional, 1).frame(one, Fetch::One);
     assert_eq!(told(other.unwrap_err()).1, u64::from(HEADER_BYTES), "of another segment");
 }
 
@@ -1053,7 +1061,7 @@ fn a_map_is_known_for_as_long_as_somebody_has_it() {
     assert!(!is_mapped(seed));
     let mapped = reopened(&dir, &tail, ReadMode::Mmap, 1);
     assert!(!is_mapped(seed), "not before it is read");
-    let frame = mapped.frame(one, READ_ONE).unwrap();
+    let frame = mapped.frame(one, Fetch::One).unwrap();
     assert!(is_mapped(seed) && !is_mapped(Seed::of(&[0; 16])));
     drop(mapped);
     assert!(is_mapped(seed), "what was read holds it");
@@ -1074,7 +1082,7 @@ fn a_walk_reads_heads_that_are_longer_than_a_window() {
     assert_eq!(progress.events as usize, data.len());
     // The same where one event of it is read.
     let segment = tail.segment();
-    let at = segment.frame(offset, READ_ONE).unwrap();
+    let at = segment.frame(offset, Fetch::One).unwrap();
     let last = u32::try_from(data.len()).unwrap() - 1;
     assert_eq!(
         segment.event_with_ordinal(&at, last).unwrap().version,

@@ -17,7 +17,7 @@ use crate::format::store::StoreHeader;
 use crate::index::{Context, Directory, Hasher, Index, SegmentIndex, Slot, Tiers, Unit};
 use crate::log::prepare::{Prepared, discard, prepare};
 use crate::log::recovery::Decision;
-use crate::log::segment::READ_ONE;
+use crate::log::source::Fetch;
 use crate::log::survey::{Last, Listing, Survey, Unused};
 use crate::log::tail::{Tail, link_to, link_to_nothing};
 use crate::log::{Log, Segment};
@@ -312,7 +312,7 @@ fn last_commit(log: &Log, index: &Index, base: u64) -> Result<Timestamp> {
     let Some(segment) = log.segment_of(head) else { return Ok(Timestamp::default()) };
     let ordinal = u32::try_from(head.0 - segment.base()).unwrap_or(u32::MAX);
     let place = index.place(segment.ordinal(), ordinal)?;
-    Ok(segment.frame(place.frame, READ_ONE)?.frame.time)
+    Ok(segment.frame(place.frame, Fetch::One)?.frame.time)
 }
 
 /// Reads events of the last segment into its index.

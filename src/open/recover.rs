@@ -121,7 +121,7 @@ fn on_the_medium(
     let mut before = resumed;
     Scanner::new(file, seed, len).walk(&mut before, durable, |_, _, _| Ok(()))?;
     let Some(mut direct) = Scanner::direct(file, seed, len)? else {
-        if crate::log::segment::is_mapped(seed) {
+        if crate::log::source::is_mapped(seed) {
             return Err(Error::StillMapped { path: file.path().into() });
         }
         let mut progress = before;

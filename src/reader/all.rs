@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::log::Segment;
 use crate::log::frame_at::FrameAt;
-use crate::log::segment::READ_AHEAD;
+use crate::log::source::Fetch;
 use crate::position::Position;
 use crate::query::{Query, filters};
 use crate::search::{Explanation, Search};
@@ -302,7 +302,7 @@ impl Walk {
         let (index, segment) = found.ok_or_else(|| missing(position))?;
         let ordinal = u32::try_from(position - segment.base()).map_err(|_| missing(position))?;
         let place = self.catalog.index.place(segment.ordinal(), ordinal)?;
-        let at = segment.frame(place.frame, READ_AHEAD)?;
+        let at = segment.frame(place.frame, Fetch::Ahead)?;
         self.at = Some((index, at));
         if self.holds(position) {
             return Ok(());

@@ -11,7 +11,7 @@ use std::slice;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{PAGE_BYTES, PAGE_WORDS, SharedPage};
+use super::{PAGE_BYTES, PAGE_WORDS, Reads, SharedPage};
 use crate::bytes::Region;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
 
@@ -26,7 +26,7 @@ const MAPS: bool =
 ///
 /// `UnexpectedEof` where the file is shorter than `len`: touching a page behind the end of a file
 /// kills the process.
-pub(super) fn map(file: &File, len: usize) -> io::Result<Option<Arc<dyn Region>>> {
+pub(super) fn map(file: &File, len: usize, reads: Reads) -> io::Result<Option<Arc<dyn Region>>> {
     if !MAPS {
         return Ok(None);
     }
@@ -37,6 +37,11 @@ pub(super) fn map(file: &File, len: usize) -> io::Result<Option<Arc<dyn Region>>
         ));
     }
     let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
+    #[cfg(unix)]
+    if reads == Reads::Scattered {
+        // Without it too much is read, and nothing is wrong.
+        let _ = raw.advise(memmap2::Advice::Random);
+    }
     Ok(Some(Arc::new(Map { raw })))
 }
 
@@ -63,6 +68,16 @@ impl Region for Map {
         // committed ranges are asked for, the store never writes to those again and never
         // shortens a file, and the directory belongs to the store, so nobody else does.
         Some(unsafe { slice::from_raw_parts(start, len) })
+    }
+
+    fn will_need(&self, range: Range<usize>) {
+        #[cfg(unix)]
+        {
+            let end = range.end.min(self.raw.len());
+            // Without it the range is read when it is looked at.
+            let len = end.saturating_sub(range.start);
+            let _ = self.raw.advise_range(memmap2::Advice::WillNeed, range.start, len);
+        }
     }
 }
 
@@ -136,10 +151,16 @@ mod tests {
     fn a_map_shows_later_writes() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8192).unwrap();
-        let map = map(&file, 8192).unwrap().unwrap();
-        for offset in [0, 4094, 8188] {
-            file.write_all_at(b"late", offset as u64).unwrap();
-            assert_eq!(map.bytes(offset..offset + 4).unwrap(), b"late");
+        for (reads, word) in [(Reads::InOrder, b"late"), (Reads::Scattered, b"more")] {
+            let map = map(&file, 8192, reads).unwrap().unwrap();
+            for offset in [0, 4094, 8188] {
+                map.will_need(offset..offset + 4);
+                file.write_all_at(word, offset as u64).unwrap();
+                assert_eq!(map.bytes(offset..offset + 4).unwrap(), word);
+            }
+            // Advice about what is not there is no error.
+            map.will_need(9000..9001);
+            map.will_need(8190..1 << 40);
         }
     }
 
@@ -167,7 +188,7 @@ mod tests {
     fn a_range_outside_the_map_is_none() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100).unwrap();
-        let map = map(&file, 100).unwrap().unwrap();
+        let map = map(&file, 100, Reads::InOrder).unwrap().unwrap();
         assert_eq!(map.bytes(0..100).unwrap().len(), 100);
         assert_eq!(map.bytes(100..100).unwrap().len(), 0);
         assert!(map.bytes(0..101).is_none());
@@ -181,15 +202,18 @@ mod tests {
     fn only_what_the_file_has_is_mapped() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100).unwrap();
-        assert_eq!(map(&file, 101).err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
-        assert_eq!(map(&file, 0).unwrap().unwrap().bytes(0..0).unwrap().len(), 0);
+        assert_eq!(
+            map(&file, 101, Reads::InOrder).err().unwrap().kind(),
+            io::ErrorKind::UnexpectedEof
+        );
+        assert_eq!(map(&file, 0, Reads::InOrder).unwrap().unwrap().bytes(0..0).unwrap().len(), 0);
     }
 
     #[test]
     fn a_map_outlives_its_file_handle() {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(b"kept", 0).unwrap();
-        let map = map(&file, 4).unwrap().unwrap();
+        let map = map(&file, 4, Reads::InOrder).unwrap().unwrap();
         drop(file);
         assert_eq!(map.bytes(0..4).unwrap(), b"kept");
     }
