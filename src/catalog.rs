@@ -170,6 +170,9 @@ impl Catalog {
             return segment.event_with_ordinal(at, place.ordinal);
         }
         let segment = self.log.segment(place.segment)?;
+        if last.is_none() {
+            segment.ask_now(place.frame);
+        }
         let at = segment.frame(place.frame, Fetch::One)?;
         let (segment, at) = last.insert((segment, at));
         segment.event_with_ordinal(at, place.ordinal)

@@ -11,7 +11,7 @@ use crate::format::blocks::{
 };
 use crate::format::codec::crc32;
 use crate::options::ReadMode;
-use crate::storage::{Dir, NamedFile, Reads};
+use crate::storage::{Dir, NamedFile};
 use crate::sync::{Arc, AtomicU64, Ordering};
 
 /// So many blocks are asked of the disk at the first look at one of them: that takes hardly longer
@@ -60,7 +60,7 @@ impl CheckedFile {
             return Err(Error::corrupt(file.path(), trailer.body, expected, found));
         }
         let region = match mode {
-            ReadMode::Mmap if len > 0 => file.map(len, Reads::Scattered)?,
+            ReadMode::Mmap if len > 0 => file.map(len)?,
             _ => None,
         };
         let words = (table_len / 4).div_ceil(64);
@@ -111,7 +111,7 @@ impl CheckedFile {
             Source::File(file) => file,
             Source::Mapped(region) => {
                 let whole = narrow(range.start)..narrow(range.end);
-                if whole.len() > TOGETHER * BLOCK_BYTES {
+                if whole.len() > TOGETHER * BLOCK_BYTES && !self.is_verified(narrow(first)) {
                     region.will_need(whole);
                 }
                 for index in first..behind {
@@ -156,16 +156,21 @@ impl CheckedFile {
     }
 
     #[inline]
-    fn verify_mapped(&self, region: &dyn Region, index: usize) -> Result<()> {
+    fn is_verified(&self, index: usize) -> bool {
         let word = self.verified.get(index / 64).map_or(0, |word| word.load(Ordering::Relaxed));
-        if word & 1 << (index % 64) != 0 { Ok(()) } else { self.verify_first(region, index, word) }
+        word & 1 << (index % 64) != 0
+    }
+
+    #[inline]
+    fn verify_mapped(&self, region: &dyn Region, index: usize) -> Result<()> {
+        if self.is_verified(index) { Ok(()) } else { self.verify_first(region, index) }
     }
 
     /// Verifies a block of the map at the first look at it.
     #[cold]
-    fn verify_first(&self, region: &dyn Region, index: usize, verified: u64) -> Result<()> {
+    fn verify_first(&self, region: &dyn Region, index: usize) -> Result<()> {
         let together = index / TOGETHER * TOGETHER;
-        if verified & ((1 << TOGETHER) - 1) << (together % 64) == 0 {
+        if !(together..together + TOGETHER).any(|index| self.is_verified(index)) {
             region.will_need(together * BLOCK_BYTES..(together + TOGETHER) * BLOCK_BYTES);
         }
         let start = index * BLOCK_BYTES;
@@ -265,8 +270,11 @@ mod tests {
         let asked = |first: usize, behind: usize| first * BLOCK_BYTES..behind * BLOCK_BYTES;
         let expected = [asked(32, 64), asked(0, 32), asked(64, 96)];
         assert_eq!(*region.1.lock(), expected);
-        // Much at once is asked for as it is wanted, and not block by block.
-        file.read(block..60 * block).unwrap();
-        assert_eq!(region.1.lock()[3..], [asked(1, 60)]);
+        // What is long is asked for as a whole before its blocks are, and not again.
+        file.verified = (0..2).map(|_| AtomicU64::new(0)).collect();
+        for _ in 0..2 {
+            file.read(block..60 * block).unwrap();
+            assert_eq!(region.1.lock()[3..], [asked(1, 60), asked(0, 32), asked(32, 64)]);
+        }
     }
 }

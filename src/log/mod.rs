@@ -23,6 +23,7 @@ use crate::position::{Position, Version};
 use crate::storage::Dir;
 use crate::sync::{Arc, RwLock};
 
+use frame_at::FrameAt;
 pub(crate) use segment::Segment;
 use source::Fetch;
 
@@ -86,22 +87,23 @@ impl Log {
     /// together, and then the events' entries, which are not with the heads in frames of many.
     pub(crate) fn touch<'a>(&self, places: impl Iterator<Item = &'a Place> + Clone) {
         let segments = self.segments();
-        let segments: &[Arc<Segment>] = &segments;
         let first = segments.first().map_or(1, |segment| segment.ordinal());
+        let segment = |place: &Place| segments.get(place.segment.wrapping_sub(first) as usize);
+        let span = source::span();
         let mut before: Option<&Place> = None;
-        let frames = places.filter_map(move |place| {
+        for place in places.clone() {
             let before = before.replace(place).filter(|before| before.segment == place.segment);
-            let fetch = Fetch::behind(before.map(|before| before.frame), place.frame);
-            Some((segments.get(place.segment.wrapping_sub(first) as usize)?, place, fetch))
-        });
-        for (segment, place, fetch) in frames.clone() {
-            segment.ask(place.frame, fetch);
+            if let Fetch::One = Fetch::behind(before.map(|before| before.frame), place.frame)
+                && let Some(segment) = segment(place)
+            {
+                segment.ask(span, place.frame);
+            }
         }
-        let heads = frames
-            .clone()
-            .fold(0, |all, (segment, place, fetch)| all ^ segment.touch(place.frame, fetch));
-        let touched = frames.fold(heads, |all, (segment, place, fetch)| {
-            all ^ segment.touch_entry(place.frame, place.ordinal, fetch)
+        let heads = places.clone().fold(0, |all, place| {
+            all ^ segment(place).map_or(0, |segment| segment.touch(place.frame))
+        });
+        let touched = places.fold(heads, |all, place| {
+            all ^ segment(place).map_or(0, |s| s.touch_entry(place.frame, place.ordinal))
         });
         // What is read is not used, and must not be left out for that.
         std::hint::black_box(touched);
@@ -134,6 +136,12 @@ pub(crate) fn logged(frame: u32, event: &Event) -> LoggedEvent<'_> {
     }
 }
 
+/// A frame anywhere in a segment, of which one event is wanted.
+fn frame_of_one(segment: &Segment, offset: u32) -> Result<FrameAt> {
+    segment.ask_now(offset);
+    segment.frame(offset, Fetch::One)
+}
+
 impl Frames for Log {
     fn stream_is(&self, place: Place, name: &str) -> Result<bool> {
         self.with_name(place, |found| found == name.as_bytes())
@@ -150,7 +158,7 @@ impl Frames for Log {
         name: &str,
     ) -> Result<Option<(Version, Position)>> {
         let segment = self.segment(segment)?;
-        let at = segment.frame(frame, Fetch::One)?;
+        let at = frame_of_one(&segment, frame)?;
         Ok(segment.last_of_stream(&at, name))
     }
 
@@ -182,7 +190,7 @@ impl Log {
     /// Looks at the name of an event's stream, in its frame.
     fn with_name<T>(&self, place: Place, look: impl FnOnce(&[u8]) -> T) -> Result<T> {
         let segment = self.segment(place.segment)?;
-        let at = segment.frame(place.frame, Fetch::One)?;
+        let at = frame_of_one(&segment, place.frame)?;
         let index = place.ordinal.checked_sub(at.frame.first).and_then(|i| u16::try_from(i).ok());
         let bytes = at.bytes();
         let name = index

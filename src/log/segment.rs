@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 
 use super::frame_at::FrameAt;
 use super::held::Held;
-use super::source::{Fetch, Source};
+use super::source::{Fetch, Source, span, touch};
 use crate::bytes::Bytes;
 use crate::error::{Error, Result};
 use crate::event::Event;
@@ -18,9 +18,6 @@ use crate::options::ReadMode;
 use crate::position::{Position, Version};
 use crate::storage::{Access, Dir, NamedFile};
 use crate::sync::{AtomicU32, Ordering, RwLock};
-
-/// How much of a frame or an entry is touched before it is read.
-const TOUCHED: usize = 384;
 
 /// The entries of frames above this length are asked for by themselves.
 const LARGE: u32 = 8 << 10;
@@ -139,6 +136,7 @@ impl Segment {
             let room = self.room(offset);
             match parse(bytes.as_slice(), self.seed, offset, room) {
                 Ok(frame) if frame.len as usize <= bytes.len() => {
+                    self.ask_range(offset + frame.len - 1, 1, fetch);
                     if let Err(invalid) = frame.verify_padding(bytes.as_slice()) {
                         return Err(invalid.at(&self.path(), u64::from(offset)));
                     }
@@ -167,33 +165,37 @@ impl Segment {
         }
     }
 
-    /// Has the disk read a frame that will be read soon, where that is from the scattered map.
+    /// Has the disk read a frame that is read soon, anywhere in the segment; `span` is the time.
     #[inline]
-    pub(crate) fn ask(&self, offset: u32, fetch: Fetch) {
-        if fetch == Fetch::One
-            && let Some(Source::Mapped(maps)) = self.source.get()
-        {
-            maps.ask_at(offset);
+    pub(super) fn ask(&self, span: u32, offset: u32) {
+        if let Some(Source::Mapped(mapped)) = self.source.get() {
+            mapped.ask_in(span, offset);
         }
+    }
+
+    /// The same at the time that it is, which takes a look at the clock.
+    pub(crate) fn ask_now(&self, offset: u32) {
+        self.ask(span(), offset);
     }
 
     /// Touches the memory of a frame that will be read soon, where it is mapped. Who touches
     /// several waits for all of them at once, and not for each as it is read.
-    pub(crate) fn touch(&self, offset: u32, fetch: Fetch) -> u8 {
-        touch(self.mapped_from(offset, fetch))
+    pub(crate) fn touch(&self, offset: u32) -> u8 {
+        touch(self.mapped_from(offset))
     }
 
     /// The same for an event's entry, behind a touch of the frame, of whose events it may be any.
-    pub(crate) fn touch_entry(&self, offset: u32, ordinal: u32, fetch: Fetch) -> u8 {
-        let frame = self.mapped_from(offset, fetch);
-        let entry = Frame::guess_entry(frame, ordinal).and_then(|at| frame.get(at as usize..));
-        entry.map_or(0, touch)
+    pub(crate) fn touch_entry(&self, offset: u32, ordinal: u32) -> u8 {
+        let frame = self.mapped_from(offset);
+        let Some(at) = Frame::guess_entry(frame, ordinal) else { return 0 };
+        self.ask_range(offset.saturating_add(at), 1, Fetch::One);
+        frame.get(at as usize..).map_or(0, touch)
     }
 
     /// What is written from an offset on, where it is mapped.
-    fn mapped_from(&self, offset: u32, fetch: Fetch) -> &[u8] {
+    fn mapped_from(&self, offset: u32) -> &[u8] {
         match self.source.get() {
-            Some(Source::Mapped(maps)) => maps.look(offset..self.written(), fetch),
+            Some(Source::Mapped(mapped)) => mapped.look(offset..self.written()),
             _ => &[],
         }
     }
@@ -260,12 +262,21 @@ impl Segment {
 
     /// Has the disk read an entry that may be many pages, or some way behind the head.
     fn ask_entry(&self, at: &FrameAt, index: u16) {
-        if at.fetch == Fetch::One
-            && at.frame.len > LARGE
-            && let Some(Source::Mapped(maps)) = self.source.get()
+        if at.frame.len > LARGE
             && let Some(place) = at.frame.event(at.bytes(), index)
         {
-            maps.ask_range(at.offset.saturating_add(place.entry.start), place.entry.len);
+            let entry = place.entry;
+            self.ask_range(at.offset.saturating_add(entry.start), entry.len, at.fetch);
+        }
+    }
+
+    /// Has the disk read a range that will be read next, where that is not read in order.
+    #[inline]
+    fn ask_range(&self, offset: u32, len: u32, fetch: Fetch) {
+        if fetch == Fetch::One
+            && let Some(Source::Mapped(mapped)) = self.source.get()
+        {
+            mapped.ask_range(offset, len);
         }
     }
 
@@ -278,6 +289,12 @@ impl Segment {
             let ordinal = at.frame.first + u32::from(event);
             Some((Version(place.version(first_version)?), self.position(ordinal)))
         })
+    }
+
+    /// Reads through a map of its file that a test has made.
+    #[cfg(test)]
+    pub(super) fn read_through(&self, mapped: super::source::Mapped) {
+        assert!(self.source.set(Source::Mapped(mapped)).is_ok(), "it was read before");
     }
 
     /// An error about a place in this segment.
@@ -310,7 +327,7 @@ impl Segment {
             return self.bytes_from(offset, fetch, len);
         }
         let bytes = match self.source()? {
-            Source::Mapped(maps) => maps.bytes(offset..written, fetch),
+            Source::Mapped(mapped) => mapped.bytes(offset..written, fetch),
             Source::File(file) => {
                 let len = len.min((written - offset) as usize);
                 let read = file.read_range(u64::from(offset), len)?;
@@ -362,13 +379,8 @@ impl Segment {
             let expected = format!("{} bytes", header.len);
             return Err(self.corrupt(0, &expected, &format!("{len} bytes")));
         }
-        Source::of(file, self.mode, &header, self.written())
+        Source::of(file, self.mode, &header)
     }
-}
-
-/// Reads a byte here and there. Processors fetch lines of 64 bytes in pairs.
-fn touch(bytes: &[u8]) -> u8 {
-    bytes.iter().take(TOUCHED).step_by(128).fold(0, |all, byte| all ^ byte)
 }
 
 impl std::fmt::Debug for Segment {

@@ -1,14 +1,15 @@
 //! Where the bytes of a segment come from: maps of its file, or the file.
 
 use std::ops::Range;
-use std::sync::Weak;
+use std::sync::{LazyLock, Weak};
+use std::time::Instant;
 
 use crate::bytes::{Bytes, Region, Window};
 use crate::error::Result;
 use crate::format::segment::{Seed, SegmentHeader};
 use crate::options::ReadMode;
-use crate::storage::{NamedFile, Reads};
-use crate::sync::{Arc, AtomicU64, Mutex, Ordering};
+use crate::storage::NamedFile;
+use crate::sync::{Arc, AtomicU32, AtomicU64, Mutex, Ordering};
 
 /// What a read asks the disk for, beside what it is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,96 +47,99 @@ impl Fetch {
 
 /// Where the bytes come from.
 pub(super) enum Source {
-    Mapped(Maps),
+    Mapped(Mapped),
     File(NamedFile),
 }
 
-/// Two maps of one file, which need not stay open. What the system reads beside a page that is not
-/// in its cache depends on the map: up to many megabytes, as the machine is set up, which is right
-/// for a scan, and a thousand times what a read of one event wants.
-pub(super) struct Maps {
-    in_order: Arc<Window>,
-    scattered: Arc<Window>,
+/// A map of a file, which need not stay open.
+///
+/// On a miss of its cache the system reads around the page as far as the machine is set up to read
+/// ahead. That is right for what is read in order, and on some machines a thousand times what a
+/// read of one event wants; so such a read asks for a block around the event first.
+pub(super) struct Mapped {
+    window: Arc<Window>,
+    /// A bit for each block that was asked for in the span.
     asked: Box<[AtomicU64]>,
+    span: AtomicU32,
 }
 
-/// The first time that something of such a block is wanted by itself, all of it is asked for: that
-/// takes a disk hardly longer than a page, and a store that fits the cache is soon there. What has
-/// gone from the cache since was pushed out by something else, and is read by the page.
+/// What is asked for at once takes a disk hardly longer than a page, and is about as much as most
+/// systems read around one: a store that fits the cache is soon there.
 const BLOCK: u32 = 128 << 10;
+/// Pages leave the cache and nobody says so. So blocks are asked for again behind so many seconds,
+/// which costs little where they are still there.
+const SPAN: u64 = 10;
+
+/// The number of the span of time that it is.
+pub(super) fn span() -> u32 {
+    static BEGUN: LazyLock<Instant> = LazyLock::new(Instant::now);
+    u32::try_from(BEGUN.elapsed().as_secs() / SPAN).unwrap_or(u32::MAX)
+}
 
 impl Source {
-    /// The bytes of a segment's file, which has the length that its header says at least. What is
-    /// behind `written` will be written by this process.
-    pub(super) fn of(
-        file: &NamedFile,
-        mode: ReadMode,
-        header: &SegmentHeader,
-        written: u32,
-    ) -> Result<Self> {
-        let seed = Seed::of(&header.salt);
-        let map = |reads: Reads| -> Result<Option<Arc<Window>>> {
-            let region = match mode {
-                ReadMode::Mmap => file.map(u64::from(header.len), reads)?,
-                ReadMode::Positional => None,
-            };
-            Ok(region.map(|region| {
-                remember_map(seed, &region);
-                Arc::new(Window::new(region, header.salt))
-            }))
+    /// The bytes of a segment's file, which has the length that its header says at least.
+    pub(super) fn of(file: &NamedFile, mode: ReadMode, header: &SegmentHeader) -> Result<Self> {
+        let region = match mode {
+            ReadMode::Mmap => file.map(u64::from(header.len))?,
+            ReadMode::Positional => None,
         };
-        let maps = (map(Reads::InOrder)?, map(Reads::Scattered)?);
-        let (Some(in_order), Some(scattered)) = maps else {
-            return Ok(Self::File(file.clone()));
-        };
-        Ok(Self::Mapped(Maps::new(in_order, scattered, header.len, written)))
+        Ok(match region {
+            Some(region) => {
+                remember_map(Seed::of(&header.salt), &region);
+                let window = Arc::new(Window::new(region, header.salt));
+                Self::Mapped(Mapped::new(window, header.len))
+            }
+            None => Self::File(file.clone()),
+        })
     }
 }
 
-impl Maps {
-    fn new(in_order: Arc<Window>, scattered: Arc<Window>, len: u32, written: u32) -> Self {
+impl Mapped {
+    pub(super) fn new(window: Arc<Window>, len: u32) -> Self {
         let words = len.div_ceil(BLOCK).div_ceil(u64::BITS);
-        // What this process writes is in the cache as it is written.
-        let old = written.div_ceil(BLOCK);
-        let asked = (0..words).map(|word| {
-            let old = old.saturating_sub(word * u64::BITS);
-            AtomicU64::new(u64::MAX.checked_shl(old).unwrap_or(0))
-        });
-        Self { in_order, scattered, asked: asked.collect() }
+        let asked = (0..words).map(|_| AtomicU64::new(0)).collect();
+        Self { window, asked, span: AtomicU32::new(0) }
     }
 
     /// A range whose bytes no longer change, if it lies inside.
     #[inline]
     pub(super) fn bytes(&self, range: Range<u32>, fetch: Fetch) -> Option<Bytes> {
-        let window = match fetch {
-            Fetch::Ahead | Fetch::Near => &self.in_order,
-            Fetch::One => {
-                self.ask(range.start / BLOCK);
-                &self.scattered
-            }
-        };
-        Bytes::new(window, range.start as usize..range.end as usize)
+        if fetch == Fetch::One {
+            self.ask(range.start / BLOCK);
+        }
+        Bytes::new(&self.window, range.start as usize..range.end as usize)
     }
 
     /// The same, only to look at.
     #[inline]
-    pub(super) fn look(&self, range: Range<u32>, fetch: Fetch) -> &[u8] {
-        match fetch {
-            Fetch::Ahead | Fetch::Near => self.in_order.bytes(range),
-            Fetch::One => self.scattered.bytes(range),
+    pub(super) fn look(&self, range: Range<u32>) -> &[u8] {
+        self.window.bytes(range)
+    }
+
+    /// Has the disk read what is around an offset, without waiting for it, if nobody asked for that
+    /// in the span of time that it is.
+    #[inline]
+    pub(super) fn ask_in(&self, span: u32, offset: u32) {
+        if self.span.load(Ordering::Relaxed) != span {
+            self.begin(span);
+        }
+        self.ask(offset / BLOCK);
+    }
+
+    /// The same for a range of which every byte will be read. What is long is always asked for:
+    /// that is little beside the read.
+    pub(super) fn ask_range(&self, offset: u32, len: u32) {
+        let last = offset.saturating_add(len.saturating_sub(1)) / BLOCK;
+        for block in offset / BLOCK..=last {
+            // In pieces, since the system cuts what is asked for at once.
+            if len > BLOCK { self.will_need(block) } else { self.ask(block) }
         }
     }
 
-    /// Has the disk read a range that will be read of the scattered map, without waiting for it.
-    pub(super) fn ask_range(&self, offset: u32, len: u32) {
-        let last = offset.saturating_add(len.saturating_sub(1));
-        (offset / BLOCK..=last / BLOCK).for_each(|block| self.ask(block));
-    }
-
-    /// The same for the block of an offset.
-    #[inline]
-    pub(super) fn ask_at(&self, offset: u32) {
-        self.ask(offset / BLOCK);
+    #[cold]
+    fn begin(&self, span: u32) {
+        self.span.store(span, Ordering::Relaxed);
+        self.asked.iter().for_each(|word| word.store(0, Ordering::Relaxed));
     }
 
     #[inline]
@@ -143,16 +147,24 @@ impl Maps {
         if let Some(word) = self.asked.get((block / u64::BITS) as usize)
             && word.load(Ordering::Relaxed) & 1 << (block % u64::BITS) == 0
         {
-            self.ask_first(word, block);
+            word.fetch_or(1 << (block % u64::BITS), Ordering::Relaxed);
+            self.will_need(block);
         }
     }
 
     #[cold]
-    fn ask_first(&self, word: &AtomicU64, block: u32) {
-        word.fetch_or(1 << (block % u64::BITS), Ordering::Relaxed);
+    fn will_need(&self, block: u32) {
         let start = block as usize * BLOCK as usize;
-        self.scattered.will_need(start..start + BLOCK as usize);
+        self.window.will_need(start..start + BLOCK as usize);
     }
+}
+
+/// How much of a frame or an entry is touched before it is read.
+const TOUCHED: usize = 384;
+
+/// Reads a byte here and there. Processors fetch lines of 64 bytes in pairs.
+pub(super) fn touch(bytes: &[u8]) -> u8 {
+    bytes.iter().take(TOUCHED).step_by(128).fold(0, |all, byte| all ^ byte)
 }
 
 /// The maps of segments that this process has made, by any store, and that may still
@@ -171,62 +183,71 @@ pub(crate) fn is_mapped(seed: Seed) -> bool {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    /// Notes the blocks that are asked for.
+    /// Bytes that note which blocks of them are asked for.
     #[derive(Default)]
-    struct Asked(Mutex<Vec<usize>>);
+    pub(in super::super) struct Asked {
+        pub(in super::super) bytes: Vec<u8>,
+        pub(in super::super) blocks: Mutex<Vec<usize>>,
+    }
 
     impl Region for Asked {
-        fn bytes(&self, _: Range<usize>) -> Option<&[u8]> {
-            Some(&[])
+        fn bytes(&self, range: Range<usize>) -> Option<&[u8]> {
+            self.bytes.get(range)
         }
 
         fn will_need(&self, range: Range<usize>) {
             assert_eq!((range.len(), range.start % range.len()), (BLOCK as usize, 0));
-            self.0.lock().push(range.start / range.len());
+            self.blocks.lock().push(range.start / range.len());
         }
     }
 
-    fn maps(blocks: u32, written: u32) -> (Maps, Arc<Asked>, Arc<Asked>) {
-        let regions = [Arc::<Asked>::default(), Arc::default()];
-        let window = |region: &Arc<Asked>| {
-            let region: Arc<dyn Region> = Arc::clone(region) as _;
-            Arc::new(Window::new(region, [0; 16]))
-        };
-        let [in_order, scattered] = &regions;
-        let maps = Maps::new(window(in_order), window(scattered), blocks * BLOCK, written);
-        let [in_order, scattered] = regions;
-        (maps, in_order, scattered)
+    /// A source over bytes, and what is asked of it.
+    pub(in super::super) fn mapped(bytes: Vec<u8>) -> (Mapped, Arc<Asked>) {
+        let len = u32::try_from(bytes.len()).unwrap();
+        let region = Arc::new(Asked { bytes, blocks: Mutex::default() });
+        let window = Arc::new(Window::new(Arc::clone(&region) as _, [0; 16]));
+        (Mapped::new(window, len), region)
     }
 
     #[test]
-    fn a_block_is_asked_for_once() {
-        let (maps, in_order, scattered) = maps(100, 100 * BLOCK);
+    fn a_block_is_asked_for_once_in_a_span_of_time() {
+        let (mapped, region) = mapped(vec![0; 100 * BLOCK as usize]);
         for offset in [5, BLOCK - 1, 99 * BLOCK, 7] {
-            maps.bytes(offset..offset + 1, Fetch::One).unwrap();
+            mapped.bytes(offset..offset + 1, Fetch::One).unwrap();
         }
-        assert_eq!(*scattered.0.lock(), [0, 99]);
-        maps.ask_at(BLOCK);
-        maps.ask_range(BLOCK + 1, 2 * BLOCK);
-        maps.ask_range(64 * BLOCK, 0);
-        maps.ask_range(u32::MAX, u32::MAX);
-        assert_eq!(*scattered.0.lock(), [0, 99, 1, 2, 3, 64], "and none behind the end");
+        assert_eq!(*region.blocks.lock(), [0, 99]);
+        mapped.ask_in(0, BLOCK);
+        mapped.ask_in(0, BLOCK + 9);
+        mapped.ask_in(0, u32::MAX);
+        assert_eq!(*region.blocks.lock(), [0, 99, 1], "and none behind the end");
         for fetch in [Fetch::Near, Fetch::Ahead] {
-            maps.bytes(50 * BLOCK..50 * BLOCK + 1, fetch).unwrap();
+            mapped.bytes(50 * BLOCK..50 * BLOCK + 1, fetch).unwrap();
         }
-        maps.look(51 * BLOCK..51 * BLOCK + 1, Fetch::One);
-        assert_eq!((scattered.0.lock().len(), in_order.0.lock().len()), (6, 0));
+        mapped.look(51 * BLOCK..51 * BLOCK + 1);
+        assert_eq!(region.blocks.lock().len(), 3);
+        for span in [1, 1, 2] {
+            mapped.ask_in(span, 3);
+            mapped.ask_in(span, 4);
+        }
+        assert_eq!(region.blocks.lock()[3..], [0, 0]);
     }
 
     #[test]
-    fn what_this_process_writes_is_not_asked_for() {
-        for (written, blocks) in [(0, 0), (1, 1), (BLOCK, 1), (64 * BLOCK, 64), (65 * BLOCK, 65)] {
-            let (maps, _, scattered) = maps(200, written);
-            (0..200).for_each(|block| maps.ask(block));
-            assert_eq!(scattered.0.lock().len(), blocks, "{written}");
+    fn a_long_range_is_always_asked_for() {
+        let (mapped, region) = mapped(vec![0; 100 * BLOCK as usize]);
+        for _ in 0..2 {
+            mapped.ask_range(BLOCK - 1, 2);
+            mapped.ask_range(64 * BLOCK, 0);
         }
+        assert_eq!(*region.blocks.lock(), [0, 1, 64]);
+        for _ in 0..2 {
+            mapped.ask_range(BLOCK + 1, BLOCK + 1);
+        }
+        assert_eq!(region.blocks.lock()[3..], [1, 2, 1, 2]);
+        mapped.ask_range(u32::MAX, u32::MAX);
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::head::{HeadReader, HeadWriter};
 use super::prepare::{Prepared, prepare};
 use super::scan::{Progress, Scanner, Stop, WINDOW};
 use super::segment::Segment;
+use super::source::tests::mapped;
 use super::source::{Fetch, is_mapped};
 use super::survey::{Listing, Survey, list, survey};
 use super::tail::{Tail, link_to, link_to_nothing};
@@ -983,6 +984,53 @@ fn a_read_of_frames_goes_on_behind_what_it_has_fetched() {
     for (version, event) in (1..).zip(found) {
         assert_eq!(event, (version, "a-1".into(), version, data.clone()));
     }
+}
+
+#[test]
+fn reads_of_one_event_ask_for_its_block_and_reads_in_order_for_nothing() {
+    let (disk, dir) = disk();
+    let mut tail = begin(&dir, ReadMode::Positional, 1 << 20);
+    let data = vec![7; 60_000];
+    let frames: Vec<u32> =
+        (1..=12).map(|version| stage(&mut tail, 9, &[("a-1", version, &[&data])], &[])).collect();
+    out(&mut tail);
+    let bytes = &disk.files()[&tail.segment().file().path()];
+    let block = |frame: usize| frames[frame] as usize >> 17;
+    let handle = || {
+        let (mapped, asked) = mapped(bytes.clone());
+        let segment = Arc::new(reopened(&dir, &tail, ReadMode::Mmap, 1));
+        segment.read_through(mapped);
+        (segment, asked)
+    };
+    let place = |frame: usize| Place {
+        segment: 1,
+        frame: frames[frame],
+        ordinal: u32::try_from(frame).unwrap(),
+    };
+
+    let (segment, asked) = handle();
+    for fetch in [Fetch::Ahead, Fetch::Near] {
+        let at = segment.frame(frames[0], fetch).unwrap();
+        assert_eq!(segment.event_with_ordinal(&at, 0).unwrap().data(), data);
+    }
+    assert_eq!(*asked.blocks.lock(), [0; 0]);
+    // This one ends in the block behind.
+    assert!(block(2) < block(3));
+    let at = segment.frame(frames[2], Fetch::One).unwrap();
+    assert_eq!(*asked.blocks.lock(), [block(2), block(3)]);
+    assert_eq!(segment.event_with_ordinal(&at, 2).unwrap().data(), data);
+    assert_eq!(asked.blocks.lock().len(), 2);
+
+    let (segment, asked) = handle();
+    let log = Log::new(vec![segment]);
+    log.touch([0, 1, 2, 6, 11, 10].map(place).iter());
+    assert_eq!(*asked.blocks.lock(), [block(0), block(6), block(11)], "the others are near");
+
+    let (segment, asked) = handle();
+    let log = Log::new(vec![segment]);
+    assert!(log.stream_is(place(9), "a-1").unwrap());
+    assert!(log.last_of_stream(1, frames[0], "a-1").unwrap().is_some());
+    assert_eq!(*asked.blocks.lock(), [block(9), block(0)]);
 }
 
 /// Another handle of a segment that was written, as readers open it.

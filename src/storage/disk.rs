@@ -8,7 +8,7 @@ use std::io;
 use std::path::{self, Path, PathBuf};
 use std::time::SystemTime;
 
-use super::{Access, File, Lock, PAGE_BYTES, PAGE_WORDS, Reads, SharedPage, Storage, map};
+use super::{Access, File, Lock, PAGE_BYTES, PAGE_WORDS, SharedPage, Storage, map};
 use crate::bytes::Region;
 use crate::format::codec::{Put, u64_at};
 use crate::position::Timestamp;
@@ -368,9 +368,9 @@ impl File for DiskFile {
         os::release(&self.file, offset, len)
     }
 
-    fn map(&self, len: u64, reads: Reads) -> io::Result<Option<Arc<dyn Region>>> {
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>> {
         // More than the address space holds cannot be mapped.
-        usize::try_from(len).map_or(Ok(None), |len| map::map(&self.file, len, reads))
+        usize::try_from(len).map_or(Ok(None), |len| map::map(&self.file, len))
     }
 }
 
@@ -631,11 +631,11 @@ mod tests {
         let (_dir, disk) = disk();
         let file = disk.create("a").unwrap();
         file.grow(8192).unwrap();
-        let map = disk.open("a", Access::Read).unwrap().map(8192, Reads::InOrder).unwrap().unwrap();
+        let map = disk.open("a", Access::Read).unwrap().map(8192).unwrap().unwrap();
         file.write_at(b"late", 5000).unwrap();
         assert_eq!(map.bytes(5000..5004).unwrap(), b"late");
         assert!(map.bytes(8000..8193).is_none());
-        assert!(file.map(8193, Reads::InOrder).is_err());
+        assert!(file.map(8193).is_err());
     }
 
     #[test]

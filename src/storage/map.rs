@@ -11,7 +11,7 @@ use std::slice;
 
 use memmap2::{MmapOptions, MmapRaw};
 
-use super::{PAGE_BYTES, PAGE_WORDS, Reads, SharedPage};
+use super::{PAGE_BYTES, PAGE_WORDS, SharedPage};
 use crate::bytes::Region;
 use crate::sync::{Arc, AtomicU64, Ordering, fence};
 
@@ -26,7 +26,7 @@ const MAPS: bool =
 ///
 /// `UnexpectedEof` where the file is shorter than `len`: touching a page behind the end of a file
 /// kills the process.
-pub(super) fn map(file: &File, len: usize, reads: Reads) -> io::Result<Option<Arc<dyn Region>>> {
+pub(super) fn map(file: &File, len: usize) -> io::Result<Option<Arc<dyn Region>>> {
     if !MAPS {
         return Ok(None);
     }
@@ -37,11 +37,6 @@ pub(super) fn map(file: &File, len: usize, reads: Reads) -> io::Result<Option<Ar
         ));
     }
     let raw = MmapOptions::new().len(len).map_raw_read_only(file)?;
-    #[cfg(unix)]
-    if reads == Reads::Scattered {
-        // Without it too much is read, and nothing is wrong.
-        let _ = raw.advise(memmap2::Advice::Random);
-    }
     Ok(Some(Arc::new(Map { raw })))
 }
 
@@ -71,14 +66,26 @@ impl Region for Map {
     }
 
     fn will_need(&self, range: Range<usize>) {
-        #[cfg(unix)]
-        {
-            let end = range.end.min(self.raw.len());
-            // Without it the range is read when it is looked at.
-            let len = end.saturating_sub(range.start);
-            let _ = self.raw.advise_range(memmap2::Advice::WillNeed, range.start, len);
+        advice::will_need(&self.raw, range);
+    }
+}
+
+/// What a system is told about a map. It may not listen, and nothing is wrong then: so whatever it
+/// answers is no error.
+mod advice {
+    use super::{MmapRaw, Range};
+
+    #[cfg(unix)]
+    pub(super) fn will_need(map: &MmapRaw, range: Range<usize>) {
+        let end = range.end.min(map.len());
+        if range.start < end {
+            let len = end - range.start;
+            let _ = map.advise_range(memmap2::Advice::WillNeed, range.start, len);
         }
     }
+
+    #[cfg(not(unix))]
+    pub(super) fn will_need(_: &MmapRaw, _: Range<usize>) {}
 }
 
 /// Maps the first page of a file, which must be there; for writing its space must be allocated.
@@ -151,17 +158,16 @@ mod tests {
     fn a_map_shows_later_writes() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(8192).unwrap();
-        for (reads, word) in [(Reads::InOrder, b"late"), (Reads::Scattered, b"more")] {
-            let map = map(&file, 8192, reads).unwrap().unwrap();
-            for offset in [0, 4094, 8188] {
-                map.will_need(offset..offset + 4);
-                file.write_all_at(word, offset as u64).unwrap();
-                assert_eq!(map.bytes(offset..offset + 4).unwrap(), word);
-            }
-            // Advice about what is not there is no error.
-            map.will_need(9000..9001);
-            map.will_need(8190..1 << 40);
+        let map = map(&file, 8192).unwrap().unwrap();
+        for offset in [0, 4094, 8188] {
+            map.will_need(offset..offset + 4);
+            file.write_all_at(b"late", offset as u64).unwrap();
+            assert_eq!(map.bytes(offset..offset + 4).unwrap(), b"late");
         }
+        // Advice about what is not there is no error.
+        map.will_need(9000..9001);
+        map.will_need(8190..1 << 40);
+        map.will_need(8192..8192);
     }
 
     #[test]
@@ -188,7 +194,7 @@ mod tests {
     fn a_range_outside_the_map_is_none() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100).unwrap();
-        let map = map(&file, 100, Reads::InOrder).unwrap().unwrap();
+        let map = map(&file, 100).unwrap().unwrap();
         assert_eq!(map.bytes(0..100).unwrap().len(), 100);
         assert_eq!(map.bytes(100..100).unwrap().len(), 0);
         assert!(map.bytes(0..101).is_none());
@@ -202,18 +208,15 @@ mod tests {
     fn only_what_the_file_has_is_mapped() {
         let file = tempfile::tempfile().unwrap();
         file.set_len(100).unwrap();
-        assert_eq!(
-            map(&file, 101, Reads::InOrder).err().unwrap().kind(),
-            io::ErrorKind::UnexpectedEof
-        );
-        assert_eq!(map(&file, 0, Reads::InOrder).unwrap().unwrap().bytes(0..0).unwrap().len(), 0);
+        assert_eq!(map(&file, 101).err().unwrap().kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(map(&file, 0).unwrap().unwrap().bytes(0..0).unwrap().len(), 0);
     }
 
     #[test]
     fn a_map_outlives_its_file_handle() {
         let file = tempfile::tempfile().unwrap();
         file.write_all_at(b"kept", 0).unwrap();
-        let map = map(&file, 4, Reads::InOrder).unwrap().unwrap();
+        let map = map(&file, 4).unwrap().unwrap();
         drop(file);
         assert_eq!(map.bytes(0..4).unwrap(), b"kept");
     }

@@ -389,7 +389,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::storage::Reads;
 
     fn disk() -> MemoryDisk {
         let disk = MemoryDisk::simulated(7);
@@ -423,7 +422,7 @@ mod tests {
             file.grow(100).is_err(),
             file.drop_cache(1).is_err(),
             file.release(4, 8).is_err(),
-            file.map(9, Reads::InOrder).is_err(),
+            file.map(9).is_err(),
             disk.shared_page("page", Access::ReadWrite).is_err(),
         ]
     }

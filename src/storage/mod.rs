@@ -101,16 +101,7 @@ pub(crate) trait File: fmt::Debug + Send + Sync {
     ///
     /// The caller keeps the contract of [`Region`]: it asks only for ranges whose bytes no longer
     /// change.
-    fn map(&self, len: u64, reads: Reads) -> io::Result<Option<Arc<dyn Region>>>;
-}
-
-/// How a map is read, which decides what the system reads beside a page that is not in its cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Reads {
-    /// One range behind the other: as much as the machine is set up to read ahead.
-    InOrder,
-    /// Here and there: nothing, but what [`Region::will_need`] names.
-    Scattered,
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>>;
 }
 
 /// A page that processes share, word by word: what is stored is seen by all of them, in the order
@@ -277,8 +268,8 @@ impl NamedFile {
         self.on("release space", self.file.release(offset, len))
     }
 
-    pub(crate) fn map(&self, len: u64, reads: Reads) -> Result<Option<Arc<dyn Region>>> {
-        self.on("map", self.file.map(len, reads))
+    pub(crate) fn map(&self, len: u64) -> Result<Option<Arc<dyn Region>>> {
+        self.on("map", self.file.map(len))
     }
 
     /// Fills the buffer from an offset; bytes behind the end of the file count as not there, and

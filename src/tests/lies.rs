@@ -12,7 +12,7 @@ use super::{scaled, seed, small};
 use crate::bytes::Region;
 use crate::position::Timestamp;
 use crate::storage::memory::{CallKind, Fault, Keep, MemoryDisk};
-use crate::storage::{Access, Dir, File, Lock, Reads, SharedPage, Storage};
+use crate::storage::{Access, Dir, File, Lock, SharedPage, Storage};
 use crate::sync::{Arc, Mutex};
 use crate::{Error, ExpectedVersion, Result, Store};
 
@@ -282,8 +282,8 @@ impl File for LyingFile {
         self.file.release(offset, len)
     }
 
-    fn map(&self, len: u64, reads: Reads) -> io::Result<Option<Arc<dyn Region>>> {
-        self.file.map(len, reads)
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>> {
+        self.file.map(len)
     }
 }
 

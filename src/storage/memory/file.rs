@@ -9,7 +9,7 @@ use super::page::MemoryPage;
 use super::script::{CallKind, Goes, Random, Refusal};
 use super::{Choice, Chooser, Keep, Shared, Turn};
 use crate::bytes::Region;
-use crate::storage::{File, PAGE_BYTES, Reads};
+use crate::storage::{File, PAGE_BYTES};
 use crate::sync::{Arc, Mutex};
 
 /// What a medium writes as a whole, or tears.
@@ -389,7 +389,7 @@ impl File for MemoryFile {
         Ok(())
     }
 
-    fn map(&self, len: u64, _reads: Reads) -> io::Result<Option<Arc<dyn Region>>> {
+    fn map(&self, len: u64) -> io::Result<Option<Arc<dyn Region>>> {
         let _turn = self.shared.admit(CallKind::Map, &self.name, 0, len)?;
         Ok(None)
     }
@@ -748,7 +748,7 @@ mod tests {
         assert_eq!(file.read_at(&mut buffer, 4).unwrap(), 0);
         assert_eq!(file.read_at(&mut buffer, u64::MAX).unwrap(), 0);
         assert_eq!(file.write_at(b"x", u64::MAX).unwrap_err().kind(), io::ErrorKind::FileTooLarge);
-        assert!(file.map(4, Reads::InOrder).unwrap().is_none());
+        assert!(file.map(4).unwrap().is_none());
     }
 
     #[test]
