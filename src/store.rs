@@ -125,9 +125,10 @@ impl Store {
 
     /// Appends events to a stream: all of them or none, with consecutive versions.
     ///
-    /// With [`Durability::Sync`] they survive a power cut once this returns. Where events carry ids
-    /// of the caller, making the same append again is safe for ever, and answers with the original
-    /// result, marked [`deduplicated`](Appended::deduplicated); ids are looked at before versions.
+    /// With [`Durability::Sync`](crate::Durability::Sync) they survive a power cut once this
+    /// returns. Where events carry ids of the caller, making the same append again is safe for
+    /// ever, and answers with the original result, marked [`deduplicated`](Appended::deduplicated);
+    /// ids are looked at before versions.
     ///
     /// # Errors
     ///
@@ -179,14 +180,14 @@ impl Store {
     }
 
     /// The position of the last event that survives a power cut. The same as [`Store::head`] with
-    /// [`Durability::Sync`].
+    /// [`Durability::Sync`](crate::Durability::Sync).
     pub fn durable(&self) -> Position {
         let _ = self.inner.catalog.refresh();
         self.inner.catalog.watermark.durable()
     }
 
     /// Writes and syncs everything that was appended, and says up to where that is. Nothing to do
-    /// with [`Durability::Sync`].
+    /// with [`Durability::Sync`](crate::Durability::Sync).
     ///
     /// # Errors
     ///
