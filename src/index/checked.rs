@@ -80,7 +80,7 @@ impl CheckedFile {
     pub(crate) fn read(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
         match self.seen(&range) {
             Some(bytes) => Ok(Cow::Borrowed(bytes)),
-            None => self.read_first(range),
+            None => self.read_verified(range),
         }
     }
 
@@ -100,7 +100,8 @@ impl CheckedFile {
         region.bytes(usize::try_from(range.start).ok()?..usize::try_from(range.end).ok()?)
     }
 
-    fn read_first(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
+    /// Any range: of blocks that are not verified yet, of several, or without a map.
+    fn read_verified(&self, range: Range<u64>) -> Result<Cow<'_, [u8]>> {
         if range.start > range.end || range.end > self.body {
             return Err(self.corrupt(range.start, "data inside the file", "its end"));
         }

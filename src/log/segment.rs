@@ -262,7 +262,8 @@ impl Segment {
 
     /// Has the disk read an entry that may be many pages, or some way behind the head.
     fn ask_entry(&self, at: &FrameAt, index: u16) {
-        if at.frame.len > LARGE
+        if at.fetch == Fetch::One
+            && at.frame.len > LARGE
             && let Some(place) = at.frame.event(at.bytes(), index)
         {
             let entry = place.entry;

@@ -63,8 +63,8 @@ pub(super) struct Mapped {
     span: AtomicU32,
 }
 
-/// What is asked for at once takes a disk hardly longer than a page, and is about as much as most
-/// systems read around one: a store that fits the cache is soon there.
+/// What is asked for at once: about as much as most systems read around a page, so that a store
+/// that fits the cache is soon there.
 const BLOCK: u32 = 128 << 10;
 /// Pages leave the cache and nobody says so. So blocks are asked for again behind so many seconds,
 /// which costs little where they are still there.
